@@ -1,0 +1,1 @@
+"""Operate it: command line, composition, deleter, benchmarks."""

@@ -1,0 +1,1 @@
+"""Everything a customer or a browser touches."""

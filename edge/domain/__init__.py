@@ -1,0 +1,1 @@
+"""Business rules as functions; no HTTP here."""

@@ -1,0 +1,91 @@
+"""Read the policy files: TOML -> Policies, with every mistake named by file and path.
+
+A policy that does not load stops the process that needs it: nothing runs on guessed promises.
+"""
+
+import hashlib
+import tomllib
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from policies.schema import Dated, Model, ModelsPolicy, PlansPolicy, Policies, RetentionPolicy
+from policies.size import parse_size
+
+
+DatedT = TypeVar("DatedT", bound=Dated)
+
+
+class PolicyError(Exception):
+    """A policy file is missing, malformed or contradicts another; the message names file and place."""
+
+
+def load_policies(directory: Path | None = None) -> Policies:
+    """The policies in `directory`, or those of the package. Raises PolicyError."""
+    root = directory or Path(str(resources.files("policies")))
+    policies = Policies(
+        retention=_read(root / "retention.toml", RetentionPolicy),
+        plans=_read(root / "plans.toml", PlansPolicy),
+        models=_read(root / "models.toml", ModelsPolicy),
+    )
+    if contradictions := list(_contradictions(policies)):
+        raise PolicyError("\n".join(contradictions))
+    return policies
+
+
+def model_digest(model: Model) -> str:
+    """What edge and replica compare, so that neither works from another policy than the other."""
+    return hashlib.sha256(msgspec.json.encode(model, order="sorted")).hexdigest()[:16]
+
+
+def _read(path: Path, kind: type[DatedT]) -> DatedT:
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), kind)
+    except FileNotFoundError as error:
+        raise PolicyError(f"{path} is missing") from error
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise PolicyError(f"{path.name}: {error}") from error
+
+
+def _contradictions(policies: Policies) -> Iterator[str]:
+    for name, file in (("retention", policies.retention), ("plans", policies.plans), ("models", policies.models)):
+        if file.version != max(change.version for change in file.changes):
+            yield f"{name}.toml: `version` is {file.version}, but `changes` does not end with it"
+    yield from _plan_contradictions(policies)
+    for name, model in policies.models.models.items():
+        yield from _model_contradictions(f"models.toml: $.models.{name}", model)
+
+
+def _plan_contradictions(policies: Policies) -> Iterator[str]:
+    for name, plan in policies.plans.plans.items():
+        at = f"plans.toml: $.plans.{name}"
+        if plan.traffic not in policies.plans.traffic:
+            yield f"{at}.traffic: there is no class `{plan.traffic}`"
+        for model in plan.models:
+            if model not in policies.models.models:
+                yield f"{at}.models: models.toml has no `{model}`"
+        if plan.retention.default > plan.retention.maximum:
+            yield f"{at}.retention: the default is longer than the maximum"
+        try:
+            policies.retention.backstop_for(plan.retention.maximum)
+        except ValueError as error:
+            yield f"{at}.retention.maximum: {error} (retention.toml: $.backstop_days)"
+
+
+def _model_contradictions(at: str, model: Model) -> Iterator[str]:
+    if model.auto_size not in model.sizes:
+        yield f"{at}.auto_size: {model.auto_size} is not among `sizes`"
+    for word in ("default", "low", "medium", "high"):
+        if not model.steps.minimum <= getattr(model.steps, word) <= model.steps.maximum:
+            yield f"{at}.steps.{word}: outside minimum and maximum"
+    if not model.guidance.minimum <= model.guidance.default <= model.guidance.maximum:
+        yield f"{at}.guidance.default: outside minimum and maximum"
+    if model.family == "unet":
+        if not model.weights:
+            yield f"{at}.weights: this family needs a directory"
+        for size in model.sizes:
+            if any(px % 8 for px in parse_size(size)):
+                yield f"{at}.sizes: {size} is not divisible by 8"

@@ -1,0 +1,179 @@
+"""The shape of the policy files: frozen structs, unknown keys refused with their path.
+
+Knows what a policy may say, not where it lies on disk (`load.py`) nor how it is shown (`publish.py`). Durations are
+ISO 8601 (`PT1H`); sizes are `WIDTHxHEIGHT` in pixels.
+"""
+
+from datetime import date, timedelta
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from policies.size import Size
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Text = Annotated[str, Meta(min_length=1)]
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of a policy file."""
+
+
+class Change(Policy):
+    """One line of a file's public history."""
+
+    version: Count
+    date: date
+    summary: Text
+
+
+class Dated(Policy):
+    """What every policy file opens with."""
+
+    version: Count
+    effective: date
+    changes: Annotated[list[Change], Meta(min_length=1)]
+
+
+# retention.toml ------------------------------------------------------------------------------------------------------
+
+
+class Kept(Policy):
+    """One class of data: what it is, where it lies, when and how it goes, and why it is kept at all."""
+
+    what: Text
+    where: Text
+    kept_for: timedelta | Literal["as long as the image", "until the job ends", "the caller's choice"]
+    counted_from: Text
+    why: Text
+    ends_by: Text
+    erasure: Literal["reaches it", "ends by itself", "holds no subject"]
+
+
+class KeptClasses(Policy):
+    """Every class there is. Code that stores something names its class here, by attribute."""
+
+    output_image: Kept
+    job_and_image_rows: Kept
+    job_state: Kept
+    waiting_prompt: Kept
+    session: Kept
+    job_events: Kept
+    logs: Kept
+
+
+class RetentionPolicy(Dated):
+    """`retention.toml`. `backstop_days` are the lifecycle classes of stored images, in whole days as S3 counts them."""
+
+    backstop_days: Annotated[list[Count], Meta(min_length=1)]
+    classes: KeptClasses
+
+    def backstop_for(self, kept_for: timedelta) -> int:
+        """The smallest backstop in days that is longer than `kept_for`; ValueError when there is none."""
+        for days in sorted(self.backstop_days):
+            if timedelta(days=days) > kept_for:
+                return days
+        raise ValueError(f"no backstop class is longer than {kept_for}")
+
+
+# plans.toml ----------------------------------------------------------------------------------------------------------
+
+
+class TrafficClass(Policy):
+    """How the scheduler treats a class of callers.
+
+    `weight` is its share of the machine while others wait too; `max_step_slowdown` bounds how much slower than alone a
+    step of its rows may become because rows of lower classes ride along (None: no bound); `deadline_s` is the estimate
+    above which new work is refused at once.
+    """
+
+    weight: Annotated[float, Meta(gt=0)]
+    deadline_s: Seconds
+    max_step_slowdown: Annotated[float, Meta(ge=1)] | None = None
+
+
+class RetentionChoice(Policy):
+    """How long a plan's images live: by default, and at the most."""
+
+    default: timedelta
+    maximum: timedelta
+
+
+class Plan(Policy):
+    """What one kind of caller may ask for."""
+
+    traffic: Name
+    models: Annotated[list[Name], Meta(min_length=1)]
+    max_images: Annotated[int, Meta(ge=1, le=10)]
+    retention: RetentionChoice
+
+
+class PlansPolicy(Dated):
+    """`plans.toml`."""
+
+    traffic: Annotated[dict[Name, TrafficClass], Meta(min_length=1)]
+    plans: Annotated[dict[Name, Plan], Meta(min_length=1)]
+
+
+# models.toml ---------------------------------------------------------------------------------------------------------
+
+
+class Steps(Policy):
+    """Denoising steps: the default, the bounds, and what the words of OpenAI's `quality` stand for."""
+
+    default: Count
+    minimum: Count
+    maximum: Count
+    low: Count
+    medium: Count
+    high: Count
+
+
+class Guidance(Policy):
+    """Classifier-free guidance scale. At 1 and below a row is one forward row, above it is two."""
+
+    default: float
+    minimum: Annotated[float, Meta(ge=0)]
+    maximum: float
+
+
+class Batching(Policy):
+    """Bounds of the learned batch size: forward rows in one pass, and how long one step may take."""
+
+    max_forward_rows: Count
+    max_step_s: Seconds
+
+
+class Model(Policy):
+    """One model on offer. `weights` is a local directory; the embedded family brings its own and needs none."""
+
+    title: Text
+    family: Literal["embedded", "unet"]
+    licence: Text
+    created: date
+    sizes: Annotated[list[Size], Meta(min_length=1)]
+    auto_size: Size
+    native_size: Size | None = None
+    max_prompt_tokens: Count
+    steps: Steps
+    guidance: Guidance
+    batching: Batching
+    weights: str | None = None
+    sampler: Literal["euler", "euler_ancestral"] = "euler"
+    note: str = ""
+
+
+class ModelsPolicy(Dated):
+    """`models.toml`."""
+
+    models: Annotated[dict[Name, Model], Meta(min_length=1)]
+
+
+class Policies(Struct, frozen=True):
+    """All policy files together, cross-checked by `load.py`."""
+
+    retention: RetentionPolicy
+    plans: PlansPolicy
+    models: ModelsPolicy

@@ -1,0 +1,1 @@
+"""One request in, images out: the GPU side of Sfumato."""

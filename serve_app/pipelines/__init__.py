@@ -1,0 +1,1 @@
+"""Model families behind one staged protocol; torch lives here."""

@@ -1,0 +1,86 @@
+"""The staged protocol every model family speaks: start, step, preview, decode.
+
+A row is one image on its way: its latent, its own schedule, how far it has come. All state lives in the row, nothing
+in the pipeline, so rows at different steps, with different guidance and seeds, move together in one forward pass and
+no row can change another.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]  # (H, W, 3)
+
+
+class BatchKey(NamedTuple):
+    """Rows may share a forward pass only where all of this is equal."""
+
+    model: str
+    latent_shape: tuple[int, ...]  # (C, H, W)
+    text_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowSpec:
+    """What one row shall become. `guidance` at 1 and below means no classifier-free guidance."""
+
+    prompt: str
+    negative_prompt: str
+    seed: int
+    steps: int
+    guidance: float
+    width_px: int
+    height_px: int
+
+    def __repr__(self) -> str:
+        return f"<row:{self.width_px}x{self.height_px}, {self.steps} steps>"
+
+    @property
+    def forward_rows(self) -> int:
+        return 2 if self.guidance > 1 else 1
+
+
+class Row(Protocol):
+    """A row in flight, as the engine sees it: the rest belongs to the family."""
+
+    step_index: int
+    truncated: bool
+
+    @property
+    def steps(self) -> int: ...
+
+
+class Pipeline(Protocol):
+    """One model, ready to draw. Not thread-safe for `start` and `step`, which one thread calls; `preview` and `decode` read rows
+    without changing them and may run in another thread."""
+
+    def batch_key(self, spec: RowSpec) -> BatchKey:
+        """Known before any tensor exists."""
+        ...
+
+    def native_px(self, width_px: int, height_px: int) -> tuple[int, int]:
+        """The size in which a picture of this size is really drawn; the rest is resampling."""
+        ...
+
+    def start(self, specs: Sequence[RowSpec]) -> list[Row]:
+        """Encode the prompts, draw each row's noise from its own seed."""
+        ...
+
+    def step(self, rows: Sequence[Row]) -> None:
+        """Move every row one step: one forward pass. Rows share a batch key. Raises OutOfMemory with no row moved."""
+        ...
+
+    def preview(self, rows: Sequence[Row]) -> list[Picture]:
+        """What each row, which has made at least one step, looks like now."""
+        ...
+
+    def decode(self, rows: Sequence[Row]) -> list[Picture]:
+        """The finished pictures."""
+        ...
+
+
+class OutOfMemory(Exception):
+    """The pass did not fit on the device. No row moved; a smaller batch may fit."""
