@@ -15,7 +15,6 @@ import msgspec
 from policies.schema import Dated, Model, ModelsPolicy, PlansPolicy, Policies, RetentionPolicy
 from policies.size import parse_size
 
-
 DatedT = TypeVar("DatedT", bound=Dated)
 
 

@@ -17,11 +17,7 @@ Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
 
-class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table of a policy file."""
-
-
-class Change(Policy):
+class Change(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One line of a file's public history."""
 
     version: Count
@@ -29,7 +25,7 @@ class Change(Policy):
     summary: Text
 
 
-class Dated(Policy):
+class Dated(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every policy file opens with."""
 
     version: Count
@@ -40,7 +36,7 @@ class Dated(Policy):
 # retention.toml ------------------------------------------------------------------------------------------------------
 
 
-class Kept(Policy):
+class Kept(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One class of data: what it is, where it lies, when and how it goes, and why it is kept at all."""
 
     what: Text
@@ -52,7 +48,7 @@ class Kept(Policy):
     erasure: Literal["reaches it", "ends by itself", "holds no subject"]
 
 
-class KeptClasses(Policy):
+class KeptClasses(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Every class there is. Code that stores something names its class here, by attribute."""
 
     output_image: Kept
@@ -64,7 +60,7 @@ class KeptClasses(Policy):
     logs: Kept
 
 
-class RetentionPolicy(Dated):
+class RetentionPolicy(Dated, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`retention.toml`. `backstop_days` are the lifecycle classes of stored images, in whole days as S3 counts them."""
 
     backstop_days: Annotated[list[Count], Meta(min_length=1)]
@@ -81,7 +77,7 @@ class RetentionPolicy(Dated):
 # plans.toml ----------------------------------------------------------------------------------------------------------
 
 
-class TrafficClass(Policy):
+class TrafficClass(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the scheduler treats a class of callers.
 
     `weight` is its share of the machine while others wait too; `max_step_slowdown` bounds how much slower than alone a
@@ -94,14 +90,14 @@ class TrafficClass(Policy):
     max_step_slowdown: Annotated[float, Meta(ge=1)] | None = None
 
 
-class RetentionChoice(Policy):
+class RetentionChoice(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How long a plan's images live: by default, and at the most."""
 
     default: timedelta
     maximum: timedelta
 
 
-class Plan(Policy):
+class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What one kind of caller may ask for."""
 
     traffic: Name
@@ -110,7 +106,7 @@ class Plan(Policy):
     retention: RetentionChoice
 
 
-class PlansPolicy(Dated):
+class PlansPolicy(Dated, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`plans.toml`."""
 
     traffic: Annotated[dict[Name, TrafficClass], Meta(min_length=1)]
@@ -120,7 +116,7 @@ class PlansPolicy(Dated):
 # models.toml ---------------------------------------------------------------------------------------------------------
 
 
-class Steps(Policy):
+class Steps(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Denoising steps: the default, the bounds, and what the words of OpenAI's `quality` stand for."""
 
     default: Count
@@ -131,7 +127,7 @@ class Steps(Policy):
     high: Count
 
 
-class Guidance(Policy):
+class Guidance(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Classifier-free guidance scale. At 1 and below a row is one forward row, above it is two."""
 
     default: float
@@ -139,14 +135,14 @@ class Guidance(Policy):
     maximum: float
 
 
-class Batching(Policy):
+class Batching(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Bounds of the learned batch size: forward rows in one pass, and how long one step may take."""
 
     max_forward_rows: Count
     max_step_s: Seconds
 
 
-class Model(Policy):
+class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One model on offer. `weights` is a local directory; the embedded family brings its own and needs none."""
 
     title: Text
@@ -165,7 +161,7 @@ class Model(Policy):
     note: str = ""
 
 
-class ModelsPolicy(Dated):
+class ModelsPolicy(Dated, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`models.toml`."""
 
     models: Annotated[dict[Name, Model], Meta(min_length=1)]

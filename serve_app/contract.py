@@ -85,7 +85,7 @@ class GenerateRequest(Struct, frozen=True):
 
 
 class Queued(Struct, frozen=True, tag="queued", tag_field="event"):
-    """Accepted. `position` counts the requests ahead that have not begun; `eta_s` is when the last image should be done."""
+    """Accepted. `position` counts requests ahead that have not begun; `eta_s` is until the last image should be done."""
 
     position: int
     eta_s: float

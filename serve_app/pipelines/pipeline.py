@@ -54,8 +54,11 @@ class Row(Protocol):
 
 
 class Pipeline(Protocol):
-    """One model, ready to draw. Not thread-safe for `start` and `step`, which one thread calls; `preview` and `decode` read rows
-    without changing them and may run in another thread."""
+    """One model, ready to draw.
+
+    One thread calls `start` and `step`; `preview` and `decode` only read rows and may run in another thread at the
+    same time.
+    """
 
     def batch_key(self, spec: RowSpec) -> BatchKey:
         """Known before any tensor exists."""
