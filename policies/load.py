@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from policies.schema import Dated, Model, ModelsPolicy, PlansPolicy, Policies, RetentionPolicy
+from policies.schema import Dated, Kept, Model, ModelsPolicy, PlansPolicy, Policies, RetentionPolicy
 from policies.size import parse_size
 
 DatedT = TypeVar("DatedT", bound=Dated)
@@ -53,6 +53,10 @@ def _contradictions(policies: Policies) -> Iterator[str]:
     for name, file in (("retention", policies.retention), ("plans", policies.plans), ("models", policies.models)):
         if file.version != max(change.version for change in file.changes):
             yield f"{name}.toml: `version` is {file.version}, but `changes` does not end with it"
+    for name in policies.retention.classes.__struct_fields__:
+        kept: Kept = getattr(policies.retention.classes, name)
+        if (kept.kept_for is None) == (kept.kept_until is None):
+            yield f"retention.toml: $.classes.{name}: give either `kept_for` or `kept_until`"
     yield from _plan_contradictions(policies)
     for name, model in policies.models.models.items():
         yield from _model_contradictions(f"models.toml: $.models.{name}", model)

@@ -37,15 +37,26 @@ class Dated(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Kept(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One class of data: what it is, where it lies, when and how it goes, and why it is kept at all."""
+    """One class of data: what it is, where it lies, when and how it goes, and why it is kept at all.
+
+    It is kept for a time (`kept_for`) or until something happens (`kept_until`), never both.
+    """
 
     what: Text
     where: Text
-    kept_for: timedelta | Literal["as long as the image", "until the job ends", "the caller's choice"]
+    kept_for: timedelta | None = None
+    kept_until: Literal["the image goes", "the job ends", "the caller's choice"] | None = None
     counted_from: Text
     why: Text
     ends_by: Text
     erasure: Literal["reaches it", "ends by itself", "holds no subject"]
+
+    @property
+    def duration(self) -> timedelta:
+        """For a class that `load.py` has found to be kept for a time."""
+        if self.kept_for is None:
+            raise ValueError(f"kept until {self.kept_until}, not for a time")
+        return self.kept_for
 
 
 class KeptClasses(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

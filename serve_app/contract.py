@@ -85,7 +85,7 @@ class GenerateRequest(Struct, frozen=True):
 
 
 class Queued(Struct, frozen=True, tag="queued", tag_field="event"):
-    """Accepted. `position` counts requests ahead that have not begun; `eta_s` is until the last image should be done."""
+    """Accepted. `position` counts requests ahead that have not begun; `eta_s` is the time to the last image."""
 
     position: int
     eta_s: float
