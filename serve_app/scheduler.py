@@ -1,0 +1,276 @@
+"""Who moves one step next.
+
+The one idea: *a request is rows, and a row waits for nobody's batch. At every tick the rows whose turn it is, and which
+may share a forward pass, move one step; the next tick decides anew.*
+
+Two levels of fairness. Between classes the pass goes to the class that has had the least work for its weight. Within a
+class each row carries a finish tag: the virtual time at which it would be done if all its tenants shared the machine
+equally (weighted fair queueing, with the cost known in advance). Rows move in the order of their tags, so short work
+passes long work, a tenant with much work stands behind its own, and nothing starves: tags stay, virtual time moves on.
+
+No torch, no asyncio, no clock: durations are told, so a simulator drives this same object on a virtual clock.
+"""
+
+from bisect import insort
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from serve_app.contract import Turn
+from serve_app.pipelines.pipeline import BatchKey
+from serve_app.step_times import StepTimes, latent_area
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One row, as the scheduler sees it. `work` is forward rows × latent cells, per step."""
+
+    request_id: str
+    index: int
+    turn: Turn
+    key: BatchKey
+    forward_rows: int
+    steps_left: int
+    finish_tag: float
+    sequence: int
+    started: bool = False
+
+    @property
+    def work(self) -> float:
+        return self.forward_rows * latent_area(self.key)
+
+    @property
+    def order(self) -> tuple[float, int]:
+        return (self.finish_tag, self.sequence)
+
+
+@dataclass(slots=True, frozen=True)
+class Pass:
+    """Rows that make one step together."""
+
+    key: BatchKey
+    tickets: list[Ticket]
+
+    @property
+    def forward_rows(self) -> int:
+        return sum(ticket.forward_rows for ticket in self.tickets)
+
+
+@dataclass(slots=True, frozen=True)
+class Demand:
+    """The cost of a request, known before it runs."""
+
+    turn: Turn
+    key: BatchKey
+    rows: int
+    forward_rows: int
+    steps: int
+
+
+@dataclass(slots=True)
+class _Class:
+    """The rows of one traffic class, by finish tag, and how far its virtual time and its service have come."""
+
+    weight: float
+    max_step_slowdown: float | None
+    tickets: list[Ticket] = field(default_factory=list[Ticket])
+    virtual_time: float = 0.0
+    served: float = 0.0
+    tenants: dict[str, int] = field(default_factory=dict[str, int])
+    last_tag: dict[str, float] = field(default_factory=dict[str, float])
+
+    def enter(self, ticket: Ticket) -> None:
+        insort(self.tickets, ticket, key=lambda t: t.order)
+        tenant = ticket.turn.tenant
+        self.tenants[tenant] = self.tenants.get(tenant, 0) + 1
+
+    def leave(self, ticket: Ticket) -> None:
+        self.tickets.remove(ticket)
+        tenant = ticket.turn.tenant
+        self.tenants[tenant] -= 1
+        if not self.tenants[tenant]:
+            del self.tenants[tenant]
+            if self.last_tag[tenant] <= self.virtual_time:
+                del self.last_tag[tenant]
+        if not self.tickets:
+            self.last_tag.clear()
+
+    def advance(self, work: float) -> None:
+        """`work` was done for this class: all its tenants come that much nearer, each by an equal part."""
+        self.virtual_time += work / max(1, len(self.tenants))
+        self.served += work / self.weight
+
+
+class Scheduler:
+    """Decides which rows step together. `times` is what it learns from."""
+
+    def __init__(self, times: StepTimes) -> None:
+        self.times = times
+        self._classes: dict[str, _Class] = {}
+        self._requests: dict[str, list[Ticket]] = {}
+        self._sequence = 0
+
+    def add(self, request_id: str, demand: Demand) -> list[Ticket]:
+        """A ticket for each row of the request."""
+        queue = self._class_of(demand.turn)
+        if not queue.tickets:
+            busy = [other.served for other in self._classes.values() if other.tickets]
+            queue.served = max(queue.served, min(busy, default=queue.served))
+        tenant = demand.turn.tenant
+        tag = max(queue.virtual_time, queue.last_tag.get(tenant, 0.0))
+        tickets: list[Ticket] = []
+        for index in range(demand.rows):
+            tag += demand.steps * demand.forward_rows * latent_area(demand.key)
+            self._sequence += 1
+            tickets.append(
+                Ticket(
+                    request_id,
+                    index,
+                    demand.turn,
+                    demand.key,
+                    demand.forward_rows,
+                    demand.steps,
+                    tag,
+                    self._sequence,
+                )
+            )
+        queue.last_tag[tenant] = tag
+        for ticket in tickets:
+            queue.enter(ticket)
+        self._requests[request_id] = list(tickets)
+        return tickets
+
+    def remove(self, request_id: str) -> list[Ticket]:
+        """Cancel: the rows of the request that were not finished leave at once."""
+        tickets = self._requests.pop(request_id, [])
+        for ticket in tickets:
+            self._class_of(ticket.turn).leave(ticket)
+        return tickets
+
+    def pick(self) -> Pass | None:
+        """The next pass, or None when no row waits. Choosing changes nothing: `done` or `did_not_fit` follows."""
+        waiting = [queue for queue in self._classes.values() if queue.tickets]
+        if not waiting:
+            return None
+        waiting.sort(key=lambda queue: (queue.served, -queue.weight))
+        lead = waiting[0].tickets[0]
+        limit = max(self.times.batch_rows(lead.key), lead.forward_rows)
+        chosen: list[Ticket] = []
+        rows_of: dict[int, int] = {}
+        for number, queue in enumerate(waiting):
+            for ticket in queue.tickets:
+                total = sum(rows_of.values()) + ticket.forward_rows
+                if total > limit:
+                    break
+                if ticket.key != lead.key:
+                    continue
+                proposed = {**rows_of, number: rows_of.get(number, 0) + ticket.forward_rows}
+                if len(proposed) > 1 and not self._is_bearable(lead.key, waiting, proposed):
+                    break
+                chosen.append(ticket)
+                rows_of = proposed
+        return Pass(lead.key, chosen)
+
+    def done(self, made: Pass, seconds: float) -> list[Ticket]:
+        """The pass was made and took `seconds`. Returns the tickets that made their last step; they have left."""
+        self.times.observe(made.key, made.forward_rows, seconds)
+        for queue in self._classes.values():
+            work = sum(t.work for t in made.tickets if self._classes[t.turn.traffic] is queue)
+            if work:
+                queue.advance(work)
+        finished: list[Ticket] = []
+        for ticket in made.tickets:
+            ticket.started = True
+            ticket.steps_left -= 1
+            if ticket.steps_left == 0 and self._is_known(ticket):
+                finished.append(ticket)
+                self._finish(ticket)
+        return finished
+
+    def did_not_fit(self, tried: Pass) -> None:
+        """The pass ran out of memory: no row moved, and the next ones are smaller."""
+        self.times.out_of_memory(tried.key, tried.forward_rows)
+
+    def position(self, request_id: str) -> int:
+        """How many requests of the class that have not begun are served before this one; 0 once it runs."""
+        tickets = self._requests.get(request_id)
+        if not tickets or any(ticket.started for ticket in tickets):
+            return 0
+        queue = self._class_of(tickets[0].turn)
+        ahead = {t.request_id for t in _ahead_of(tickets[0], queue.tickets) if not t.started}
+        return len({other for other in ahead if not any(t.started for t in self._requests[other])} - {request_id})
+
+    def eta_s(self, demand: Demand, request_id: str | None = None) -> float:
+        """Seconds until the last row is done: of a request that waits here, or of one that would come now.
+
+        A fluid estimate: the work in front at this class's share of the measured rate, and never less than the steps
+        themselves take.
+        """
+        queue = self._class_of(demand.turn)
+        tickets = self._requests.get(request_id, []) if request_id else []
+        if tickets:
+            last = tickets[-1]
+            ahead = sum(t.work * t.steps_left for t in _ahead_of(last, queue.tickets)) + last.work * last.steps_left
+            steps = max(ticket.steps_left for ticket in tickets)
+        else:
+            own = demand.steps * demand.forward_rows * latent_area(demand.key)
+            tag = max(queue.virtual_time, queue.last_tag.get(demand.turn.tenant, 0.0)) + own * demand.rows
+            ahead = own * demand.rows + sum(t.work * t.steps_left for t in queue.tickets if t.finish_tag <= tag)
+            steps = demand.steps
+        rate = self.times.rows_per_s(demand.key) * latent_area(demand.key) * self._share(queue)
+        return max(steps * self._likely_step_s(demand), ahead / rate)
+
+    @property
+    def waiting_rows(self) -> int:
+        return sum(not ticket.started for ticket in self._tickets())
+
+    @property
+    def running_rows(self) -> int:
+        return sum(ticket.started for ticket in self._tickets())
+
+    @property
+    def queued_work_s(self) -> float:
+        """Seconds the device needs for all that is here, at the learned batch sizes."""
+        return sum(t.forward_rows * t.steps_left / self.times.rows_per_s(t.key) for t in self._tickets())
+
+    def _tickets(self) -> Iterator[Ticket]:
+        for queue in self._classes.values():
+            yield from queue.tickets
+
+    def _class_of(self, turn: Turn) -> _Class:
+        queue = self._classes.get(turn.traffic)
+        if queue is None:
+            queue = self._classes[turn.traffic] = _Class(turn.weight, turn.max_step_slowdown)
+        return queue
+
+    def _is_bearable(self, key: BatchKey, waiting: list[_Class], rows_of: dict[int, int]) -> bool:
+        """Whether every class in the pass steps at most its `max_step_slowdown` slower than it would alone."""
+        together_s = self.times.predict(key, sum(rows_of.values()))
+        for number, rows in rows_of.items():
+            bound = waiting[number].max_step_slowdown
+            if bound is not None and together_s > bound * self.times.predict(key, rows):
+                return False
+        return True
+
+    def _share(self, queue: _Class) -> float:
+        others = sum(other.weight for other in self._classes.values() if other.tickets and other is not queue)
+        return queue.weight / (queue.weight + others)
+
+    def _likely_step_s(self, demand: Demand) -> float:
+        here = sum(ticket.forward_rows for ticket in self._tickets() if ticket.key == demand.key)
+        rows = min(self.times.batch_rows(demand.key), max(here, demand.forward_rows * demand.rows))
+        return self.times.predict(demand.key, rows)
+
+    def _is_known(self, ticket: Ticket) -> bool:
+        """False when its request was cancelled while the pass ran."""
+        return ticket in self._requests.get(ticket.request_id, ())
+
+    def _finish(self, ticket: Ticket) -> None:
+        self._class_of(ticket.turn).leave(ticket)
+        rest = self._requests[ticket.request_id]
+        rest.remove(ticket)
+        if not rest:
+            del self._requests[ticket.request_id]
+
+
+def _ahead_of(ticket: Ticket, others: Iterable[Ticket]) -> Iterator[Ticket]:
+    return (other for other in others if other.order < ticket.order)
