@@ -190,14 +190,17 @@ class Scheduler:
         """The pass ran out of memory: no row moved, and the next ones are smaller."""
         self.times.out_of_memory(tried.key, tried.forward_rows)
 
-    def position(self, request_id: str) -> int:
-        """How many requests of the class that have not begun are served before this one; 0 once it runs."""
-        tickets = self._requests.get(request_id)
-        if not tickets or any(ticket.started for ticket in tickets):
-            return 0
-        queue = self._class_of(tickets[0].turn)
-        ahead = {t.request_id for t in _ahead_of(tickets[0], queue.tickets) if not t.started}
-        return len({other for other in ahead if not any(t.started for t in self._requests[other])} - {request_id})
+    def positions(self) -> dict[str, int]:
+        """For each request that has not begun: how many such requests of its class are served before it."""
+        places: dict[str, int] = {}
+        for queue in self._classes.values():
+            ahead = 0
+            for ticket in queue.tickets:
+                if ticket.request_id in places or self._has_begun(ticket.request_id):
+                    continue
+                places[ticket.request_id] = ahead
+                ahead += 1
+        return places
 
     def eta_s(self, demand: Demand, request_id: str | None = None) -> float:
         """Seconds until the last row is done: of a request that waits here, or of one that would come now.
@@ -263,6 +266,9 @@ class Scheduler:
     def _is_known(self, ticket: Ticket) -> bool:
         """False when its request was cancelled while the pass ran."""
         return ticket in self._requests.get(ticket.request_id, ())
+
+    def _has_begun(self, request_id: str) -> bool:
+        return any(ticket.started for ticket in self._requests[request_id])
 
     def _finish(self, ticket: Ticket) -> None:
         self._class_of(ticket.turn).leave(ticket)

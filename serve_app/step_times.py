@@ -34,8 +34,8 @@ class StepTimes:
     """Step time by batch key and size. `max_forward_rows` and `max_step_s` bound what may be learned."""
 
     def __init__(self, *, max_forward_rows: int, max_step_s: float) -> None:
-        self._max_forward_rows = max_forward_rows
-        self._max_step_s = max_step_s
+        self.max_forward_rows = max_forward_rows
+        self.max_step_s = max_step_s
         self._measured: dict[BatchKey, _Measured] = {}
 
     def observe(self, key: BatchKey, forward_rows: int, seconds: float) -> None:
@@ -69,18 +69,18 @@ class StepTimes:
         Never below 2: a single row with guidance needs two.
         """
         measured = self._measured.get(key)
-        limit = self._max_forward_rows
+        limit = self.max_forward_rows
         if measured is not None and measured.memory_limit is not None:
             limit = min(limit, measured.memory_limit)
         if measured is None or not measured.seconds:
             return max(2, min(limit, 4))
-        sizes = [n for n in ladder(limit) if n in measured.seconds and measured.seconds[n] <= self._max_step_s]
+        sizes = [n for n in ladder(limit) if n in measured.seconds and measured.seconds[n] <= self.max_step_s]
         if not sizes:
             return 2
         rates = {n: n / measured.seconds[n] for n in sizes}
         best = max(rates, key=lambda n: rates[n])
         largest_known = max(measured.seconds)
-        if best >= largest_known and best < limit and self.predict(key, best * 2) <= self._max_step_s:
+        if best >= largest_known and best < limit and self.predict(key, best * 2) <= self.max_step_s:
             return max(2, min(limit, best * 2))
         return max(2, min(n for n in sizes if rates[n] >= NEAR_BEST * rates[best]))
 

@@ -1,0 +1,128 @@
+"""The database as the edge uses it: work on a session, read or written.
+
+Writes that arrive together share one transaction: on SQLite a commit costs more than the rows in it. `work` gets a plain
+session, must not keep it, and may be run a second time when a neighbour's failure undid the first.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from sqlalchemy import event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from edge.errors import DatabaseUnavailable
+
+T = TypeVar("T")
+Work = Callable[[Session], T]
+MAX_SHARED = 256
+BUSY_TIMEOUT_MS = 5_000
+
+
+class _Pending(Generic[T]):
+    def __init__(self, work: Work[T]) -> None:
+        self.work = work
+        self.done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def succeed(self, result: T) -> None:
+        if not self.done.done():
+            self.done.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class Database:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._sessions = async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
+        self._pending: deque[_Pending[object]] = deque()
+        self._writing: asyncio.Task[None] | None = None
+
+    async def read(self, work: Work[T]) -> T:
+        """Raises DatabaseUnavailable."""
+        try:
+            async with self._sessions() as session:
+                return await session.run_sync(work)
+        except (OperationalError, PoolTimeout) as error:
+            raise DatabaseUnavailable from error
+
+    async def write(self, work: Work[T]) -> T:
+        """Returns when the work is durable. Raises what the work raises, or DatabaseUnavailable: then nothing of it is."""
+        pending = _Pending(work)
+        self._pending.append(pending)  # pyright: ignore[reportArgumentType]
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_pending())
+        return await pending.done
+
+    async def compact(self) -> None:
+        """Overwrite what deleted rows left in SQLite's log; other databases see to it themselves."""
+        if self._engine.dialect.name == "sqlite":
+            async with self._engine.connect() as connection:
+                await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+
+    async def close(self) -> None:
+        if self._writing is not None:
+            await self._writing
+        await self._engine.dispose()
+
+    async def _write_pending(self) -> None:
+        try:
+            while self._pending:
+                shared = [self._pending.popleft() for _ in range(min(len(self._pending), MAX_SHARED))]
+                if not await self._write_together(shared):
+                    for alone in shared:
+                        await self._write_alone(alone)
+        finally:
+            self._writing = None
+
+    async def _write_together(self, shared: list[_Pending[object]]) -> bool:
+        """False when one of them failed and all were undone."""
+        if len(shared) == 1:
+            return False
+        try:
+            async with self._sessions.begin() as session:
+                results = [await session.run_sync(pending.work) for pending in shared]
+        except Exception:  # noqa: BLE001  whose fault it was shows when each is run alone
+            return False
+        for pending, result in zip(shared, results, strict=True):
+            pending.succeed(result)
+        return True
+
+    async def _write_alone(self, pending: _Pending[object]) -> None:
+        try:
+            async with self._sessions.begin() as session:
+                result = await session.run_sync(pending.work)
+        except (OperationalError, PoolTimeout):
+            pending.fail(DatabaseUnavailable())
+        except Exception as error:  # noqa: BLE001  raised again where the work came from
+            pending.fail(error)
+        else:
+            pending.succeed(result)
+
+
+def open_engine(url: str) -> AsyncEngine:
+    """Parameters never appear in errors or logs."""
+    engine = create_async_engine(url, hide_parameters=True)
+    if make_url(url).get_backend_name() == "sqlite":
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: "DBAPIConnection", _entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout = {BUSY_TIMEOUT_MS}",
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+        "secure_delete = ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

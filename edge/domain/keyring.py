@@ -1,0 +1,33 @@
+"""The keys that SFUMATO_SECRET derives: for signing and pseudonyms only. What must die is never derived."""
+
+import hashlib
+import hmac
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from edge.domain.owner import Owner
+
+MAC_BYTES = 18  # 144 bits, and every token a whole number of base64 groups: one spelling for one token
+
+
+class Keyring:
+    def __init__(self, secret: str) -> None:
+        root = secret.encode()
+        self._session_key = _derive(root, b"sfumato session token")
+        self._address_key = _derive(root, b"sfumato image address")
+        self._tenant_key = _derive(root, b"sfumato tenant")
+
+    def session_mac(self, claims: bytes) -> bytes:
+        return hmac.digest(self._session_key, claims, hashlib.sha256)[:MAC_BYTES]
+
+    def address_mac(self, claims: bytes) -> bytes:
+        return hmac.digest(self._address_key, claims, hashlib.sha256)[:MAC_BYTES]
+
+    def tenant(self, owner: Owner) -> str:
+        """An opaque name for the scheduler, the same for one owner, leading back to none."""
+        return hmac.digest(self._tenant_key, f"{owner.kind}:{owner.id}".encode(), hashlib.sha256)[:16].hex()
+
+
+def _derive(root: bytes, purpose: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(root)

@@ -1,0 +1,28 @@
+"""Whose something is. Every row belongs to an owner; today owners are anonymous sessions, later accounts too."""
+
+from typing import Literal, NewType
+
+from msgspec import Struct
+
+from policies.schema import Plan
+
+JobId = NewType("JobId", str)
+ImageId = NewType("ImageId", str)
+OwnerId = NewType("OwnerId", str)
+
+
+class Owner(Struct, frozen=True):
+    kind: Literal["session", "account"]
+    id: OwnerId
+
+
+class Caller(Struct, frozen=True):
+    """Who is asking, and what opens their pictures. `fresh_token` is set where the session was made for this call."""
+
+    owner: Owner
+    viewing_secret: bytes
+    plan: Plan
+    fresh_token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<caller:{self.owner.kind}>"

@@ -1,0 +1,125 @@
+"""What can go wrong at the edge, each with a stable code; `edge.guards.replies` alone turns these into HTTP.
+
+EdgeError
+├── SettingsError                             an environment variable is missing or makes no sense; nothing starts
+└── Refusal                                   what a caller gets to see, with its status
+    ├── BadInput              400             invalid_json · missing_parameter · unknown_parameter · invalid_value
+    │                                         model_not_found · not_available · retention
+    ├── BadCredential         401             invalid_api_key
+    ├── CrossSite             403             cross_site
+    ├── NotFound              404             not_found: unknown, or somebody else's: the answer is the same
+    ├── Gone                  410             gone: it was here and was deleted, by its time or by its owner
+    ├── BodyTooLarge          413             body_too_large
+    ├── UnsupportedMediaType  415             unsupported_media_type
+    ├── Cancelled             499             cancelled: nobody waits for this reply
+    ├── GenerationFailed      500, 503        the codes of `serve_app.errors`, and edge_lost
+    └── DatabaseUnavailable   503             database_unavailable
+"""
+
+from typing import ClassVar
+
+RETRY_AFTER_S = 5
+
+MESSAGES = {
+    "bad_request": "The model cannot do what was asked of it.",
+    "cancelled": "The generation was cancelled.",
+    "draining": "The model is being taken out of service.",
+    "edge_lost": "The server that looked after this generation went away.",
+    "engine_failed": "The model failed while drawing.",
+    "model_unavailable": "Nothing serves this model now.",
+    "overloaded": "Too much is waiting already.",
+    "policy_mismatch": "Parts of the service disagree about the policies in force.",
+    "replica_lost": "The machine that was drawing was lost.",
+    "store_unavailable": "The picture could not be stored.",
+}
+TEMPORARY = {"draining", "model_unavailable", "overloaded", "policy_mismatch", "replica_lost", "store_unavailable"}
+
+
+class EdgeError(Exception):
+    """Every error of ours; its text is safe to show and to log."""
+
+
+class SettingsError(EdgeError):
+    """Names the variable, and never the value of a secret."""
+
+
+class Refusal(EdgeError):
+    status: ClassVar[int] = 500
+    code: str = "server_error"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+
+class BadInput(Refusal):
+    status = 400
+
+    def __init__(self, message: str, *, param: str | None = None, code: str = "invalid_value") -> None:
+        super().__init__(message, param=param)
+        self.code = code
+
+
+class BadCredential(Refusal):
+    status = 401
+    code = "invalid_api_key"
+
+
+class CrossSite(Refusal):
+    status = 403
+    code = "cross_site"
+
+
+class NotFound(Refusal):
+    status = 404
+    code = "not_found"
+
+
+class Gone(Refusal):
+    status = 410
+    code = "gone"
+
+
+class BodyTooLarge(Refusal):
+    status = 413
+    code = "body_too_large"
+
+
+class UnsupportedMediaType(Refusal):
+    status = 415
+    code = "unsupported_media_type"
+
+
+class Cancelled(Refusal):
+    status = 499
+    code = "cancelled"
+
+
+class GenerationFailed(Refusal):
+    """Carries the code the engine gave; what it said stays inside."""
+
+    def __init__(self, code: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message_for(code), retry_after_s=retry_after_s)
+        self.code = code
+        if code in TEMPORARY and retry_after_s is None:
+            self.retry_after_s = RETRY_AFTER_S
+
+
+class DatabaseUnavailable(Refusal):
+    status = 503
+    code = "database_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The database does not answer.", retry_after_s=RETRY_AFTER_S)
+
+
+def message_for(code: str) -> str:
+    return MESSAGES.get(code, MESSAGES["engine_failed"])
+
+
+def status_of(refusal: Refusal) -> int:
+    if isinstance(refusal, GenerationFailed):
+        return 503 if refusal.code in TEMPORARY or refusal.code == "edge_lost" else 500
+    return refusal.status

@@ -1,0 +1,107 @@
+"""What happens to a row after a step: previews on the way, and decode, encode, seal and store at the end.
+
+All of it runs beside the next steps: decoding in one thread, encoding in a few, storing in the caller's event loop.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from time import time
+
+from serve_app.contract import Failed, GenerateRequest, Image, Preview, Succeeded
+from serve_app.encode import encode
+from serve_app.errors import EngineFailed, ServeError
+from serve_app.pipelines.pipeline import Picture, Pipeline
+from serve_app.storage import ObjectStore, put_image
+from serve_app.work import Work
+
+log = logging.getLogger(__name__)
+
+ENCODE_THREADS = 2
+
+
+class Delivery:
+    """`mark` is the model's XMP packet, written into every file."""
+
+    def __init__(self, pipeline: Pipeline, store: ObjectStore, mark: bytes) -> None:
+        self._pipeline = pipeline
+        self._store = store
+        self._mark = mark
+        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decode")
+        self._encoders = ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode")
+
+    async def previews(self, due: Sequence[tuple[Work, int, int]]) -> None:
+        """`due`: work, image index, number. Sends what the rows look like now; work that is over gets none."""
+        rows = [work.rows[index] for work, index, _ in due]
+        pictures = await asyncio.get_running_loop().run_in_executor(self._decoder, self._pipeline.preview, rows)
+        for (work, index, number), picture in zip(due, pictures, strict=True):
+            if not work.is_over:
+                work.outbox.post(Preview(index, number, await self._file(work.request, picture)))
+
+    async def images(self, finished: Sequence[tuple[Work, int]]) -> None:
+        """`finished`: work and image index of rows that made their last step. Every work hears how it ended."""
+        finished = [(work, index) for work, index in finished if not work.is_over]
+        rows = [work.rows.pop(index) for work, index in finished]
+        try:
+            pictures = await asyncio.get_running_loop().run_in_executor(self._decoder, self._pipeline.decode, rows)
+        except Exception as error:  # noqa: BLE001  a decoder may raise anything; the callers must hear of it
+            log.error("decode failed: %s", type(error).__name__)
+            for work, _ in finished:
+                _fail(work, EngineFailed("decoding failed"))
+            return
+        pairs = zip(finished, pictures, strict=True)
+        await asyncio.gather(*(self._finish(work, index, picture) for (work, index), picture in pairs))
+
+    def close(self) -> None:
+        self._decoder.shutdown()
+        self._encoders.shutdown()
+
+    async def _finish(self, work: Work, index: int, picture: Picture) -> None:
+        try:
+            image = await self._image(work.request, index, picture)
+        except ServeError as error:
+            _fail(work, error)
+        except Exception as error:  # noqa: BLE001  an encoder may raise anything; the caller must hear of it
+            log.error("delivery failed: %s", type(error).__name__)
+            _fail(work, EngineFailed("encoding failed"))
+        else:
+            work.outbox.post(image)
+            work.images_left -= 1
+            if not work.images_left:
+                work.outbox.post(Succeeded(work.is_truncated))
+
+    async def _image(self, request: GenerateRequest, index: int, picture: Picture) -> Image:
+        """Raises StoreUnavailable, retries included: then nothing of the image is left."""
+        data = await self._file(request, picture)
+        native_height_px, native_width_px = picture.shape[:2]
+        stored = await put_image(self._store, request.store, index, data, time()) if request.store else None
+        return Image(
+            index=index,
+            seed=request.seed + index,
+            native_width_px=native_width_px,
+            native_height_px=native_height_px,
+            key=stored and stored.key,
+            delete_at=stored and stored.delete_at,
+            size_bytes=stored and stored.size_bytes,
+            digest=stored and stored.digest,
+            data=data if request.inline else None,
+        )
+
+    async def _file(self, request: GenerateRequest, picture: Picture) -> bytes:
+        """The picture as the file that was asked for, resampled where the model draws another size."""
+        make = partial(
+            encode,
+            picture,
+            width_px=request.width_px,
+            height_px=request.height_px,
+            output_format=request.output_format,
+            compression=request.output_compression,
+            mark=self._mark,
+        )
+        return await asyncio.get_running_loop().run_in_executor(self._encoders, make)
+
+
+def _fail(work: Work, error: ServeError) -> None:
+    work.outbox.post(Failed(error.code, error.message, error.retry_after_s))

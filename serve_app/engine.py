@@ -1,0 +1,238 @@
+"""The loop between scheduler and pipeline: one model, one denoising thread.
+
+Each tick the thread asks the scheduler for a pass, starts the rows that are new, moves all of them one step and tells
+the callers; `Delivery` sees to the rest beside the next steps. Closing a caller's iterator takes its rows out before
+the next pass. The engine knows no HTTP, no Ray and no policy file.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncGenerator, Sequence
+from time import perf_counter
+
+from serve_app.contract import Event, Failed, GenerateRequest, ModelStatus, Queued, Succeeded
+from serve_app.delivery import Delivery
+from serve_app.errors import BadRequest, Draining, EngineFailed, ModelUnavailable, Overloaded, ServeError
+from serve_app.pipelines.pipeline import OutOfMemory, Pipeline, Row, RowSpec
+from serve_app.scheduler import Pass, Scheduler, Ticket
+from serve_app.step_times import StepTimes, ladder
+from serve_app.work import Work
+
+log = logging.getLogger(__name__)
+
+QUEUE_NEWS_S = 0.5  # how often those who wait hear of their position
+START_ROWS = 8  # prompts encoded in one go
+DECODE_ROWS = 8  # pictures decoded in one go: a decoder's memory grows with it
+WARM_ROUNDS = 3
+
+
+class Engine:
+    """Implements `contract.Generator` for one model."""
+
+    def __init__(self, name: str, pipeline: Pipeline, delivery: Delivery, times: StepTimes, usual: RowSpec) -> None:
+        """`usual` is a typical row: what `warm` measures and `status` speaks of."""
+        self._name = name
+        self._pipeline = pipeline
+        self._delivery = delivery
+        self._times = times
+        self._usual = usual
+        self._lock = threading.Condition()  # guards the scheduler, `_works` and the flags
+        self._scheduler = Scheduler(times)
+        self._works: dict[str, Work] = {}
+        self._is_closing = False
+        self._is_draining = False
+        self._step_s = 0.0
+        self._next_news_s = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._denoise, name=f"denoise-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Measure the step time of every batch size on throw-away rows, then begin to serve."""
+        key = self._pipeline.batch_key(self._usual)
+        for size in ladder(self._times.max_forward_rows):
+            rows = self._pipeline.start([self._usual] * (size // self._usual.forward_rows or 1))
+            try:
+                seconds = sorted(self._timed_step(rows) for _ in range(WARM_ROUNDS))[WARM_ROUNDS // 2]
+            except OutOfMemory:
+                self._times.out_of_memory(key, size)
+                break
+            self._times.observe(key, size, seconds)
+            if seconds > self._times.max_step_s:
+                break
+        self._thread.start()
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+        """Ends with Succeeded or Failed; closing it cancels before the next step."""
+        try:
+            work = self._admit(request)
+        except ServeError as error:
+            yield Failed(error.code, error.message, error.retry_after_s)
+            return
+        try:
+            while True:
+                event = await work.outbox.next()
+                yield event
+                if isinstance(event, Succeeded | Failed):
+                    return
+        finally:
+            work.is_over = True
+            with self._lock:
+                del self._works[request.job_id]
+                self._scheduler.remove(request.job_id)
+
+    async def status(self, model: str) -> ModelStatus:
+        if model != self._name:
+            raise ModelUnavailable(f"this engine serves {self._name}")
+        key = self._pipeline.batch_key(self._usual)
+        with self._lock:
+            return ModelStatus(
+                model=model,
+                ready=self._thread.is_alive() and not self._is_closing,
+                running_rows=self._scheduler.running_rows,
+                waiting_rows=self._scheduler.waiting_rows,
+                rows_per_s=self._times.rows_per_s(key),
+                step_s=self._step_s or self._times.predict(key, 1),
+                batch_rows=self._times.batch_rows(key),
+                draining=self._is_draining,
+            )
+
+    def drain(self) -> None:
+        """Refuse new requests; those here finish."""
+        self._is_draining = True
+
+    async def close(self) -> None:
+        """Stop after the step that runs. Whoever still waits is told."""
+        with self._lock:
+            self._is_closing = True
+            works = list(self._works.values())
+            self._lock.notify_all()
+        for work in works:
+            work.outbox.post(Failed(Draining.code, "the engine is shutting down"))
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._delivery.close()
+
+    def _admit(self, request: GenerateRequest) -> Work:
+        if request.model != self._name:
+            raise ModelUnavailable(f"this engine serves {self._name}")
+        work = Work(request, self._pipeline.batch_key)
+        with self._lock:
+            if self._is_draining or self._is_closing:
+                raise Draining("this replica takes no new work")
+            if request.job_id in self._works:
+                raise BadRequest("this job is here already")
+            eta_s = self._scheduler.eta_s(work.demand)
+            if eta_s > request.turn.deadline_s:
+                raise Overloaded("too much is waiting already", retry_after_s=eta_s - request.turn.deadline_s)
+            self._works[request.job_id] = work
+            self._scheduler.add(request.job_id, work.demand)
+            position = self._scheduler.positions()[request.job_id]
+            self._lock.notify_all()
+        work.outbox.post(Queued(position, eta_s))
+        return work
+
+    # the denoising thread --------------------------------------------------------------------------------------------
+
+    def _denoise(self) -> None:
+        while (turn := self._next_pass()) is not None:
+            picked, works = turn
+            try:
+                self._tick(picked, works)
+            except Exception as error:  # noqa: BLE001  the loop must outlive whatever a row does
+                log.error("a step failed: %s", type(error).__name__)
+                self._step_each_alone(picked, works)
+
+    def _next_pass(self) -> tuple[Pass, dict[str, Work]] | None:
+        """Waits for work; None once the engine closes."""
+        with self._lock:
+            while not self._is_closing:
+                picked = self._scheduler.pick()
+                if picked is not None:
+                    return picked, {ticket.request_id: self._works[ticket.request_id] for ticket in picked.tickets}
+                self._lock.wait()
+        return None
+
+    def _tick(self, picked: Pass, works: dict[str, Work]) -> None:
+        self._start_new(picked.tickets, works)
+        try:
+            seconds = self._timed_step([works[t.request_id].rows[t.index] for t in picked.tickets])
+        except OutOfMemory:
+            if len(picked.tickets) == 1:
+                raise
+            with self._lock:
+                self._scheduler.did_not_fit(picked)
+            return
+        self._step_s = seconds
+        with self._lock:
+            finished = self._scheduler.done(picked, seconds)
+        self._tell(picked.tickets, works)
+        self._hand_over([(works[ticket.request_id], ticket.index) for ticket in finished])
+        self._tell_the_waiting()
+
+    def _step_each_alone(self, picked: Pass, works: dict[str, Work]) -> None:
+        """After a pass failed: each request alone, so that only the one to blame fails."""
+        for request_id, work in works.items():
+            alone = Pass(picked.key, [ticket for ticket in picked.tickets if ticket.request_id == request_id])
+            try:
+                if len(works) == 1:
+                    raise EngineFailed("a denoising step failed")
+                self._tick(alone, {request_id: work})
+            except Exception as error:  # noqa: BLE001  whatever one request does, the others go on
+                log.error("a request failed: %s", type(error).__name__)
+                with self._lock:
+                    self._scheduler.remove(request_id)
+                work.outbox.post(Failed(EngineFailed.code, "a denoising step failed"))
+
+    def _start_new(self, tickets: Sequence[Ticket], works: dict[str, Work]) -> None:
+        new = [ticket for ticket in tickets if ticket.index not in works[ticket.request_id].rows]
+        for first in range(0, len(new), START_ROWS):
+            part = new[first : first + START_ROWS]
+            rows = self._pipeline.start([works[ticket.request_id].specs[ticket.index] for ticket in part])
+            for ticket, row in zip(part, rows, strict=True):
+                work = works[ticket.request_id]
+                work.rows[ticket.index] = row
+                work.is_truncated = row.truncated
+
+    def _timed_step(self, rows: Sequence[Row]) -> float:
+        began_s = perf_counter()
+        self._pipeline.step(rows)
+        return perf_counter() - began_s
+
+    def _tell(self, tickets: Sequence[Ticket], works: dict[str, Work]) -> None:
+        due: list[tuple[Work, int, int]] = []
+        for ticket in tickets:
+            work = works[ticket.request_id]
+            work.step_made()
+            number = work.preview_due(ticket.index)
+            if number is not None and not work.is_over:
+                due.append((work, ticket.index, number))
+        for work in works.values():
+            work.outbox.post(work.progress())
+        if due:
+            due[0][0].run_in_loop(lambda: self._delivery.previews(due), self._keep)
+
+    def _tell_the_waiting(self) -> None:
+        now_s = perf_counter()
+        if now_s < self._next_news_s:
+            return
+        self._next_news_s = now_s + QUEUE_NEWS_S
+        with self._lock:
+            for request_id, position in self._scheduler.positions().items():
+                work = self._works[request_id]
+                work.outbox.post(Queued(position, self._scheduler.eta_s(work.demand, request_id)))
+
+    def _hand_over(self, finished: list[tuple[Work, int]]) -> None:
+        for first in range(0, len(finished), DECODE_ROWS):
+            part = finished[first : first + DECODE_ROWS]
+            part[0][0].run_in_loop(lambda part=part: self._delivery.images(part), self._keep)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._dropped)
+
+    def _dropped(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("delivery failed: %s", type(error).__name__)

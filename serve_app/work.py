@@ -1,0 +1,90 @@
+"""One request inside the engine: its rows on their way, and its events on the way to the caller.
+
+A slow caller holds nobody up: progress that was not read yet is replaced by newer progress.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from serve_app.contract import Event, GenerateRequest, Queued, Step
+from serve_app.pipelines.pipeline import BatchKey, Row, RowSpec
+from serve_app.scheduler import Demand
+
+
+class Outbox:
+    """`post` from any thread, `next` in the caller's event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._events: deque[Event] = deque()
+        self._filled = asyncio.Event()
+
+    def post(self, event: Event) -> None:
+        self._loop.call_soon_threadsafe(self._put, event)
+
+    async def next(self) -> Event:
+        while not self._events:
+            self._filled.clear()
+            await self._filled.wait()
+        return self._events.popleft()
+
+    def _put(self, event: Event) -> None:
+        if self._events and isinstance(event, Step | Queued) and type(self._events[-1]) is type(event):
+            self._events[-1] = event
+        else:
+            self._events.append(event)
+        self._filled.set()
+
+
+class Work:
+    """A request, its rows by image index, and what is left of it. Made in the caller's event loop."""
+
+    def __init__(self, request: GenerateRequest, key: Callable[[RowSpec], BatchKey]) -> None:
+        self.request = request
+        self.specs = [_spec(request, index) for index in range(request.n)]
+        first = self.specs[0]
+        self.demand = Demand(request.turn, key(first), request.n, first.forward_rows, request.steps)
+        self.rows: dict[int, Row] = {}
+        self.done_steps = 0
+        self.images_left = request.n
+        self.is_truncated = False
+        self.is_over = False
+        self._loop = asyncio.get_running_loop()
+        self.outbox = Outbox(self._loop)
+        self._preview_steps = _preview_steps(request.previews, request.steps)
+
+    def step_made(self) -> None:
+        self.done_steps += 1
+
+    def progress(self) -> Step:
+        return Step(self.done_steps, self.request.steps * self.request.n)
+
+    def preview_due(self, index: int) -> int | None:
+        """The number of the partial image that is due for this row now, if one is."""
+        return self._preview_steps.get(self.rows[index].step_index)
+
+    def run_in_loop(
+        self, make: Callable[[], Coroutine[Any, Any, None]], began: Callable[[asyncio.Task[None]], None]
+    ) -> None:
+        """Begin a task in the caller's loop from another thread; `began` gets it."""
+        self._loop.call_soon_threadsafe(lambda: began(self._loop.create_task(make())))
+
+
+def _spec(request: GenerateRequest, index: int) -> RowSpec:
+    return RowSpec(
+        prompt=request.prompt.text,
+        negative_prompt=request.prompt.negative,
+        seed=request.seed + index,
+        steps=request.steps,
+        guidance=request.guidance,
+        width_px=request.width_px,
+        height_px=request.height_px,
+    )
+
+
+def _preview_steps(previews: int, steps: int) -> dict[int, int]:
+    """Step -> number of its partial image: evenly spread, the first after the first step, none after the last."""
+    count = min(previews, steps - 1)
+    return {1 + number * (steps - 1) // count: number for number in range(count)}
