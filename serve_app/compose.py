@@ -15,7 +15,7 @@ from serve_app.pipelines.pipeline import RowSpec
 from serve_app.pipelines.registry import load_pipeline
 from serve_app.settings import Settings
 from serve_app.step_times import StepTimes
-from serve_app.storage import open_store
+from serve_app.storage.opening import open_store
 
 
 def build_engine(name: str, settings: Settings, policies: Policies) -> Engine:

@@ -14,7 +14,7 @@ from serve_app.contract import Failed, GenerateRequest, Image, Preview, Succeede
 from serve_app.encode import encode
 from serve_app.errors import EngineFailed, ServeError
 from serve_app.pipelines.pipeline import Picture, Pipeline
-from serve_app.storage import ObjectStore, put_image
+from serve_app.storage.store import ObjectStore, put_image
 from serve_app.work import Work
 
 log = logging.getLogger(__name__)

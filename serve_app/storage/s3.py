@@ -1,0 +1,98 @@
+"""Objects in any S3, by the minio SDK. The SDK blocks, so every call runs in a thread."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.deleteobjects import DeleteObject
+from minio.error import MinioException, S3Error
+
+from serve_app.errors import StoreUnavailable
+from serve_app.storage.store import ObjectGone, StoreSettings
+
+T = TypeVar("T")
+
+CONNECT_S = 3.0
+READ_S = 20.0
+POOL = 32
+ATTEMPTS = 3
+FIRST_PAUSE_S = 0.2
+GONE = {"NoSuchKey", "NoSuchObject"}
+
+
+class S3Store:
+    """A bucket that the operator made; it is never created here."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        if settings.s3_url is None:
+            raise ValueError("an S3 store needs a URL")
+        url = urlsplit(settings.s3_url)
+        self._bucket = settings.bucket
+        self._client = Minio(
+            url.netloc,
+            access_key=settings.access_key,
+            secret_key=settings.secret_key,
+            secure=url.scheme == "https",
+            region=settings.region,
+            http_client=urllib3.PoolManager(
+                timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S), maxsize=POOL, retries=False
+            ),
+        )
+
+    async def put(self, key: str, data: bytes) -> None:
+        await self._retried(lambda: self._client.put_object(self._bucket, key, BytesIO(data), len(data)))
+
+    async def get(self, key: str) -> bytes:
+        return await self._retried(lambda: self._read(key))
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        await self._retried(lambda: self._remove(keys))
+
+    async def children(self, prefix: str) -> list[str]:
+        listed = await self._retried(lambda: list(self._client.list_objects(self._bucket, prefix)))
+        return sorted({str(entry.object_name)[len(prefix) :].rstrip("/") for entry in listed})
+
+    async def keys(self, prefix: str) -> list[str]:
+        listed = await self._retried(lambda: list(self._client.list_objects(self._bucket, prefix, recursive=True)))
+        return sorted(str(entry.object_name) for entry in listed)
+
+    async def check(self) -> None:
+        if not await self._retried(lambda: self._client.bucket_exists(self._bucket)):
+            raise StoreUnavailable(f"the bucket {self._bucket} does not exist")
+
+    def _read(self, key: str) -> bytes:
+        reply = self._client.get_object(self._bucket, key)
+        try:
+            return reply.read()
+        finally:
+            reply.close()
+            reply.release_conn()
+
+    def _remove(self, keys: Sequence[str]) -> None:
+        errors = list(self._client.remove_objects(self._bucket, [DeleteObject(key) for key in keys]))
+        failed = [error.code for error in errors if error.code not in GONE]
+        if failed:
+            raise StoreUnavailable(f"{len(failed)} objects were not deleted: {failed[0]}")
+
+    async def _retried(self, call: Callable[[], T]) -> T:
+        """Three attempts with growing pauses; refusals of the server that will not change are not repeated."""
+        pause_s, reason = FIRST_PAUSE_S, ""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await asyncio.to_thread(call)
+            except S3Error as error:
+                if error.code in GONE:
+                    raise ObjectGone("no such object") from error
+                if error.code in {"AccessDenied", "NoSuchBucket", "SignatureDoesNotMatch", "InvalidAccessKeyId"}:
+                    raise StoreUnavailable(f"the object store refused: {error.code}") from error
+                reason = str(error.code)
+            except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
+                reason = type(error).__name__
+            if attempt < ATTEMPTS:
+                await asyncio.sleep(pause_s)
+                pause_s *= 3
+        raise StoreUnavailable(f"the object store does not answer: {reason}")

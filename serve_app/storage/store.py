@@ -1,0 +1,88 @@
+"""The seam to the object store, and what the engine does with it: seal an image and put it under its key."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+
+from serve_app.contract import StoreOrder
+from serve_app.storage.keys import ImageKey, delete_minute
+from serve_app.storage.sealing import seal
+
+
+class ObjectGone(Exception):
+    """There is no object under this key (any more)."""
+
+
+class ObjectStore(Protocol):
+    """Every call may raise errors.StoreUnavailable. Keys are `/`-separated; a prefix ends with `/`."""
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Whole or not at all, retried with backoff."""
+        ...
+
+    async def get(self, key: str) -> bytes:
+        """Raises ObjectGone."""
+        ...
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Deleting what is gone is no error."""
+        ...
+
+    async def children(self, prefix: str) -> list[str]:
+        """Names one level below the prefix that hold something, sorted: of `img/1d/`, its minutes."""
+        ...
+
+    async def keys(self, prefix: str) -> list[str]:
+        """All keys below the prefix."""
+        ...
+
+    async def check(self) -> None:
+        """Reachable and there; raises StoreUnavailable with what is wrong."""
+        ...
+
+
+class StoreSettings(Struct, frozen=True, kw_only=True):
+    """`s3_url` None means a directory."""
+
+    directory: Path
+    s3_url: str | None = None
+    access_key: str = ""
+    secret_key: str = ""
+    bucket: str = "sfumato"
+    region: str = "us-east-1"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "StoreSettings":
+        return cls(
+            directory=Path(env.get("SFUMATO_HOME", ".sfumato")) / "objects",
+            s3_url=env.get("SFUMATO_S3_URL") or None,
+            access_key=env.get("SFUMATO_S3_ACCESS_KEY", ""),
+            secret_key=env.get("SFUMATO_S3_SECRET_KEY", ""),
+            bucket=env.get("SFUMATO_S3_BUCKET", "sfumato"),
+            region=env.get("SFUMATO_S3_REGION", "us-east-1"),
+        )
+
+    def __repr__(self) -> str:
+        return f"<store:{self.s3_url or self.directory}>"
+
+
+class StoredImage(Struct, frozen=True):
+    """Where an image went: `delete_at` in Unix seconds; size and SHA-256 are the ciphertext's."""
+
+    key: str
+    delete_at: int
+    size_bytes: int
+    digest: bytes
+
+
+async def put_image(store: ObjectStore, order: StoreOrder, index: int, data: bytes, now_s: float) -> StoredImage:
+    """Seals and stores image `index`. The replica forms the key here, so that its time runs from storing."""
+    slot = order.slots[index]
+    due = delete_minute(now_s, order.kept_for_s)
+    key = str(ImageKey(order.prefix, order.class_days, due, slot.image_id))
+    sealed = seal(slot.secret, key, data)
+    await store.put(key, sealed)
+    return StoredImage(key, int(due.timestamp()), len(sealed), hashlib.sha256(sealed).digest())
