@@ -13,7 +13,7 @@ from time import time
 from serve_app.contract import Failed, GenerateRequest, Image, Preview, Succeeded
 from serve_app.encode import encode
 from serve_app.errors import EngineFailed, ServeError
-from serve_app.pipelines.pipeline import Picture, Pipeline
+from serve_app.pipelines.pipeline import AnyPipeline, Picture
 from serve_app.storage.store import ObjectStore, put_image
 from serve_app.work import Work
 
@@ -25,7 +25,7 @@ ENCODE_THREADS = 2
 class Delivery:
     """`mark` is the model's XMP packet, written into every file."""
 
-    def __init__(self, pipeline: Pipeline, store: ObjectStore, mark: bytes) -> None:
+    def __init__(self, pipeline: AnyPipeline, store: ObjectStore, mark: bytes) -> None:
         self._pipeline = pipeline
         self._store = store
         self._mark = mark

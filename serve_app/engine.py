@@ -14,7 +14,7 @@ from time import perf_counter
 from serve_app.contract import Event, Failed, GenerateRequest, ModelStatus, Queued, Succeeded
 from serve_app.delivery import Delivery
 from serve_app.errors import BadRequest, Draining, EngineFailed, ModelUnavailable, Overloaded, ServeError
-from serve_app.pipelines.pipeline import OutOfMemory, Pipeline, Row, RowSpec
+from serve_app.pipelines.pipeline import AnyPipeline, OutOfMemory, Row, RowSpec
 from serve_app.scheduler import Pass, Scheduler, Ticket
 from serve_app.step_times import StepTimes, ladder
 from serve_app.work import Work
@@ -30,7 +30,7 @@ WARM_ROUNDS = 3
 class Engine:
     """Implements `contract.Generator` for one model."""
 
-    def __init__(self, name: str, pipeline: Pipeline, delivery: Delivery, times: StepTimes, usual: RowSpec) -> None:
+    def __init__(self, name: str, pipeline: AnyPipeline, delivery: Delivery, times: StepTimes, usual: RowSpec) -> None:
         """`usual` is a typical row: what `warm` measures and `status` speaks of."""
         self._name = name
         self._pipeline = pipeline

@@ -81,11 +81,10 @@ def application(args: dict[str, str]) -> serve.Application:
     """`serve_app.replica:application`. `args`: `model`, and optionally `num_gpus` and `num_cpus` of the replica."""
     options = {"num_cpus": float(args.get("num_cpus", 1)), "num_gpus": float(args.get("num_gpus", 0))}
     deployment = serve.deployment(
-        Replica,
         name="replica",
         max_ongoing_requests=MAX_ONGOING_REQUESTS,
         ray_actor_options=options,
         logging_config=LoggingConfig(enable_access_log=False),
         graceful_shutdown_timeout_s=10,
-    )
+    )(Replica)
     return deployment.bind(args["model"])

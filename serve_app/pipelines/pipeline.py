@@ -7,7 +7,7 @@ no row can change another.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,10 @@ class Row(Protocol):
     def steps(self) -> int: ...
 
 
-class Pipeline(Protocol):
+RowT = TypeVar("RowT", bound=Row)
+
+
+class Pipeline(Protocol[RowT]):
     """One model, ready to draw.
 
     One thread calls `start` and `step`; `preview` and `decode` only read rows and may run in another thread at the
@@ -68,21 +71,24 @@ class Pipeline(Protocol):
         """The size in which a picture of this size is really drawn; the rest is resampling."""
         ...
 
-    def start(self, specs: Sequence[RowSpec]) -> list[Row]:
+    def start(self, specs: Sequence[RowSpec]) -> list[RowT]:
         """Encode the prompts, draw each row's noise from its own seed."""
         ...
 
-    def step(self, rows: Sequence[Row]) -> None:
+    def step(self, rows: Sequence[RowT]) -> None:
         """Move every row one step: one forward pass. Rows share a batch key. Raises OutOfMemory with no row moved."""
         ...
 
-    def preview(self, rows: Sequence[Row]) -> list[Picture]:
+    def preview(self, rows: Sequence[RowT]) -> list[Picture]:
         """What each row, which has made at least one step, looks like now."""
         ...
 
-    def decode(self, rows: Sequence[Row]) -> list[Picture]:
+    def decode(self, rows: Sequence[RowT]) -> list[Picture]:
         """The finished pictures."""
         ...
+
+
+AnyPipeline: TypeAlias = Pipeline[Any]  # the engine only hands rows back to the pipeline that made them
 
 
 class OutOfMemory(Exception):
