@@ -57,14 +57,14 @@ class EmbeddedPipeline:
         self._name = name
         self._tokenizer = BertTokenizer.from_pretrained(text, local_files_only=True)
         self._text_encoder = BertModel.from_pretrained(text, local_files_only=True, use_safetensors=True).eval()
-        unet = UNet2DConditionModel.from_pretrained(
+        unet: torch.nn.Module = UNet2DConditionModel.from_pretrained(
             root / "unet",
-            torch_dtype=torch.float32,
+            dtype=torch.float32,
             use_safetensors=True,
             local_files_only=True,
             low_cpu_mem_usage=False,
         )
-        self._unet = unet.eval().to(memory_format=torch.channels_last)
+        self._unet = unet.eval().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         parts = load_file(root / "patches.safetensors")
         self._mean, self._basis, self._scale = parts["mean"], parts["basis"], parts["scale"]  # (192,), (48, 192), (48,)
         self._empty_text = self._encode([""])[0]  # an operator constant: the only encoding that callers share

@@ -1,0 +1,90 @@
+"""Parity of the embedded model: a row in any mixed batch equals the reference, and no row changes another."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from serve_app import embedded
+from serve_app.embedded.reference import EmbeddedModel
+from serve_app.pipelines.embedded import EmbeddedPipeline, EmbeddedRow
+from serve_app.pipelines.pipeline import RowSpec
+
+ROOT = Path(str(embedded.__path__[0]))
+MIXED = [
+    ("a red apple", 0, 12, 2.0),
+    ("a dog", 7, 4, 1.0),
+    ("rocket", 2, 20, 3.5),
+    ("", 3, 8, 1.0),
+    ("a cat", 4, 50, 2.0),
+]
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> EmbeddedPipeline:
+    return EmbeddedPipeline("m", threads=2)
+
+
+def spec(prompt: str, seed: int, steps: int, guidance: float, negative: str = "") -> RowSpec:
+    return RowSpec(prompt, negative, seed, steps, guidance, 64, 64)
+
+
+def finish(pipeline: EmbeddedPipeline, rows: list[EmbeddedRow]) -> None:
+    while live := [row for row in rows if row.step_index < row.steps]:
+        pipeline.step(live)
+
+
+def distance(latent: torch.Tensor, reference: torch.Tensor) -> float:
+    """Largest difference, of the reference's largest magnitude."""
+    return ((latent - reference).abs().max() / reference.abs().max()).item()
+
+
+def test_rows_that_join_and_leave_a_mixed_batch_equal_the_reference(pipeline: EmbeddedPipeline):
+    rows: list[EmbeddedRow] = []
+    for case in MIXED:
+        rows += pipeline.start([spec(*case)])
+        pipeline.step([row for row in rows if row.step_index < row.steps])
+    finish(pipeline, rows)
+    reference = EmbeddedModel()
+    for row, case in zip(rows, MIXED, strict=True):
+        assert distance(row.latent, reference.sample(*case)[0]) <= 1e-5
+
+
+def test_the_stored_reference_latents_are_reached_on_another_processor(pipeline: EmbeddedPipeline):
+    cases = json.loads((ROOT / "reference_cases.json").read_text())
+    stored = load_file(ROOT / "reference_latents.safetensors")
+    rows = pipeline.start([spec(c["prompt"], c["seed"], c["steps"], c["guidance"]) for c in cases])
+    finish(pipeline, rows)
+    for number, row in enumerate(rows):
+        assert distance(row.latent, stored[f"case{number}"][0]) <= 1e-3
+
+
+@pytest.mark.parametrize("poison", [float("nan"), 0.0, 1e30])
+def test_no_row_changes_another(pipeline: EmbeddedPipeline, poison: float):
+    alone = pipeline.start([spec("a red apple", 1, 6, 2.0)])
+    finish(pipeline, alone)
+    together = pipeline.start([spec("a red apple", 1, 6, 2.0), spec("a dog", 2, 6, 3.0)])
+    together[1].latent = torch.full_like(together[1].latent, poison)
+    finish(pipeline, together)
+    assert distance(together[0].latent, alone[0].latent) <= 1e-5
+
+
+def test_a_prompt_longer_than_the_encoder_is_reported(pipeline: EmbeddedPipeline):
+    short, long = pipeline.start([spec("a dog", 0, 4, 1.0), spec("word " * 40, 0, 4, 1.0)])
+    assert (short.truncated, long.truncated) == (False, True)
+
+
+def test_a_negative_prompt_makes_another_picture(pipeline: EmbeddedPipeline):
+    plain, avoiding = pipeline.start([spec("a dog", 0, 6, 3.0), spec("a dog", 0, 6, 3.0, "brown")])
+    finish(pipeline, [plain, avoiding])
+    assert distance(avoiding.latent, plain.latent) > 0.01
+
+
+def test_pictures_and_previews_are_native_size(pipeline: EmbeddedPipeline):
+    rows = pipeline.start([spec("a dog", 0, 4, 1.0)])
+    pipeline.step(rows)
+    assert pipeline.preview(rows)[0].shape == (64, 64, 3)
+    finish(pipeline, rows)
+    assert pipeline.decode(rows)[0].dtype == "uint8"

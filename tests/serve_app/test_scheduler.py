@@ -1,0 +1,209 @@
+"""The scheduler on a virtual clock: a pass of n rows takes what a small GPU-like curve says."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serve_app.contract import Turn
+from serve_app.pipelines.pipeline import BatchKey
+from serve_app.scheduler import Demand, Pass, Scheduler
+from serve_app.step_times import StepTimes, ladder
+
+SMALL = BatchKey("m", (4, 8, 8), 16)
+LARGE = BatchKey("m", (4, 16, 16), 16)
+MAX_ROWS = 16
+
+
+def seconds(rows: int) -> float:
+    return 0.01 + 0.005 * rows
+
+
+def scheduler(max_rows: int = MAX_ROWS) -> Scheduler:
+    times = StepTimes(max_forward_rows=max_rows, max_step_s=1.0)
+    for key in (SMALL, LARGE):
+        for rows in ladder(max_rows):
+            times.observe(key, rows, seconds(rows))
+    return Scheduler(times)
+
+
+def demand(
+    tenant: str = "t",
+    traffic: str = "anonymous",
+    *,
+    steps: int = 4,
+    rows: int = 1,
+    guided: bool = False,
+    key: BatchKey = SMALL,
+) -> Demand:
+    weight, slowdown = (8.0, 1.2) if traffic == "paid" else (1.0, None)
+    turn = Turn(traffic, tenant, weight, 60.0, slowdown)
+    return Demand(turn, key, rows, 2 if guided else 1, steps)
+
+
+def run(queue: Scheduler, passes: int = 10_000) -> list[Pass]:
+    made: list[Pass] = []
+    while len(made) < passes and (picked := queue.pick()) is not None:
+        queue.done(picked, seconds(picked.forward_rows))
+        made.append(picked)
+    return made
+
+
+def finish_order(made: list[Pass]) -> list[str]:
+    last = {ticket.request_id: number for number, picked in enumerate(made) for ticket in picked.tickets}
+    return sorted(last, key=lambda request: last[request])
+
+
+def test_rows_join_between_steps():
+    queue = scheduler()
+    queue.add("first", demand("a", steps=10))
+    run(queue, 3)
+    queue.add("second", demand("b", steps=10))
+    picked = queue.pick()
+    assert picked is not None
+    assert {t.request_id for t in picked.tickets} == {"first", "second"}
+
+
+def test_only_rows_with_one_batch_key_share_a_pass():
+    queue = scheduler()
+    queue.add("small", demand("a", key=SMALL))
+    queue.add("large", demand("b", key=LARGE))
+    for picked in run(queue):
+        assert {t.key for t in picked.tickets} == {picked.key}
+
+
+def test_short_work_passes_long_work():
+    queue = scheduler(max_rows=2)
+    for number in range(4):
+        queue.add(f"long{number}", demand(f"l{number}", steps=28))
+    run(queue, 2)
+    queue.add("short", demand("s", steps=4))
+    assert finish_order(run(queue))[0] == "short"
+
+
+def test_a_tenant_with_much_work_stands_behind_its_own():
+    queue = scheduler(max_rows=2)
+    for number in range(20):
+        queue.add(f"heavy{number}", demand("heavy"))
+    run(queue, 2)
+    queue.add("light", demand("light"))
+    assert "light" in finish_order(run(queue))[:4]
+
+
+def test_a_lower_class_joins_only_while_paid_steps_stay_within_their_bound():
+    queue = scheduler()
+    for number in range(40):
+        queue.add(f"free{number}", demand(f"f{number}", steps=28))
+    queue.add("paid", demand("p", "paid", steps=28))
+    for picked in run(queue, 28):
+        paid = sum(t.forward_rows for t in picked.tickets if t.turn.traffic == "paid")
+        if paid:
+            assert seconds(picked.forward_rows) <= 1.2 * seconds(paid)
+
+
+def test_classes_share_by_weight_while_both_wait():
+    queue = scheduler()
+    for number in range(200):
+        queue.add(f"free{number}", demand(f"f{number}", steps=28))
+        queue.add(f"paid{number}", demand(f"p{number}", "paid", steps=28))
+    work = {"paid": 0, "anonymous": 0}
+    for picked in run(queue, 180):
+        for ticket in picked.tickets:
+            work[ticket.turn.traffic] += ticket.forward_rows
+    assert work["paid"] / work["anonymous"] == pytest.approx(8, rel=0.15)
+
+
+def test_a_cancelled_request_is_in_no_later_pass():
+    queue = scheduler()
+    queue.add("stays", demand("a", steps=6))
+    queue.add("leaves", demand("b", steps=6))
+    picked = queue.pick()
+    assert picked is not None
+    queue.remove("leaves")
+    queue.done(picked, 0.1)
+    assert all(t.request_id == "stays" for made in run(queue) for t in made.tickets)
+
+
+def test_running_out_of_memory_halves_the_batch_and_loses_nothing():
+    queue = scheduler()
+    for number in range(16):
+        queue.add(f"r{number}", demand(f"t{number}"))
+    tried = queue.pick()
+    assert tried is not None
+    queue.did_not_fit(tried)
+    made = run(queue)
+    assert max(p.forward_rows for p in made) <= tried.forward_rows // 2
+    assert len(finish_order(made)) == 16
+
+
+def test_position_counts_requests_that_have_not_begun():
+    queue = scheduler(max_rows=2)
+    for number in range(5):
+        queue.add(f"r{number}", demand(f"t{number}"))
+    run(queue, 1)
+    assert queue.positions() == {"r2": 0, "r3": 1, "r4": 2}
+
+
+def test_the_estimate_of_a_waiting_request_is_near_what_happens():
+    queue = scheduler()
+    for number in range(60):
+        queue.add(f"r{number}", demand(f"t{number}", steps=8))
+    estimate_s = queue.eta_s(demand("last", steps=8))
+    queue.add("last", demand("last", steps=8))
+    took_s = sum(seconds(p.forward_rows) for p in run(queue))
+    assert estimate_s == pytest.approx(took_s, rel=0.25)
+
+
+requests = st.lists(
+    st.tuples(
+        st.sampled_from("abcdef"),
+        st.sampled_from(["paid", "anonymous"]),
+        st.integers(1, 30),
+        st.integers(1, 4),
+        st.booleans(),
+        st.sampled_from([SMALL, LARGE]),
+        st.integers(0, 20),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(requests)
+def test_every_row_makes_exactly_its_steps_and_no_pass_is_skipped(
+    wanted: list[tuple[str, str, int, int, bool, BatchKey, int]],
+):
+    queue = scheduler()
+    waiting = sorted(enumerate(wanted), key=lambda pair: pair[1][6])
+    counted: dict[tuple[str, int], int] = {}
+    tick = 0
+    while waiting or queue.pick() is not None:
+        while waiting and waiting[0][1][6] <= tick:
+            number, (tenant, traffic, steps, rows, guided, key, _) = waiting.pop(0)
+            queue.add(str(number), demand(tenant, traffic, steps=steps, rows=rows, guided=guided, key=key))
+        picked = queue.pick()
+        if picked is not None:
+            assert picked.tickets
+            assert picked.forward_rows <= MAX_ROWS
+            queue.done(picked, seconds(picked.forward_rows))
+            for ticket in picked.tickets:
+                counted[ticket.request_id, ticket.index] = counted.get((ticket.request_id, ticket.index), 0) + 1
+        tick += 1
+    expected = {(str(n), row): r[2] for n, r in enumerate(wanted) for row in range(r[3])}
+    assert counted == expected
+
+
+def test_a_long_job_is_done_although_short_ones_never_stop_coming():
+    queue = scheduler(max_rows=4)
+    dice = random.Random(0)
+    queue.add("long", demand("patient", steps=50))
+    for number in range(4000):
+        if len(queue.positions()) < 20:
+            queue.add(f"short{number}", demand(f"t{dice.random()}", steps=4))
+        picked = queue.pick()
+        assert picked is not None
+        if any(t.request_id == "long" for t in queue.done(picked, seconds(picked.forward_rows))):
+            return
+    pytest.fail("the long job starved")
