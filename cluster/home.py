@@ -1,0 +1,56 @@
+"""The home directory of an embedded installation: made once, with its secrets, and checked before anything starts."""
+
+import os
+import secrets
+import shutil
+import socket
+from pathlib import Path
+
+MIN_FREE_BYTES = 512 * 1024 * 1024
+SECRET_NAMES = ("SFUMATO_SECRET", "SFUMATO_SERVE_SECRET", "RAY_AUTH_TOKEN")
+
+
+class HomeError(Exception):
+    """The machine is not ready; the message is one line that says what to do."""
+
+
+def prepare_home(home: Path) -> dict[str, str]:
+    """Makes `home` (0700) and `secrets.env` (0600) where they are missing. Returns the secrets. Raises HomeError."""
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / "logs").mkdir(mode=0o700, exist_ok=True)
+        file = home / "secrets.env"
+        if not file.exists():
+            _write_secrets(file)
+        known = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
+    except OSError as error:
+        raise HomeError(f"{home} cannot be used ({error.strerror}): choose another with --home") from error
+    missing = [name for name in SECRET_NAMES if not known.get(name)]
+    if missing:
+        raise HomeError(f"{home}/secrets.env lacks {', '.join(missing)}: restore it, or remove the file to start anew")
+    if shutil.disk_usage(home).free < MIN_FREE_BYTES:
+        raise HomeError(f"less than {MIN_FREE_BYTES >> 20} MiB are free at {home}: make room or choose another --home")
+    return known
+
+
+def require_free_port(port: int, variable: str) -> None:
+    """Raises HomeError when something listens there already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise HomeError(f"port {port} is in use: stop what listens there, or set {variable}") from error
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _write_secrets(file: Path) -> None:
+    text = "".join(f"{name}={secrets.token_urlsafe(32)}\n" for name in SECRET_NAMES)
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as out:
+        out.write(text)
