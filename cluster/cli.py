@@ -82,6 +82,9 @@ def serve(*, address: str | None = None) -> None:
     address
         Ray cluster to join, for example `auto`. Default: start Ray on this machine.
     """
+    from cluster.ray_environment import set_ray_environment
+
+    set_ray_environment(os.environ)
     from cluster.serving import run_serve
     from serve_app.settings import Settings, SettingsError
 

@@ -17,25 +17,13 @@ log = logging.getLogger(__name__)
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024  # images never pass through it
 
-# Read by Ray when it starts; what the operator set wins.
-ENVIRONMENT = {
-    "RAY_AUTH_MODE": "token",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_SERVE_LOG_TO_STDERR": "0",
-    "RAY_enable_metrics_collection": "0",
-    "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-}
-
 
 def run_serve(settings: Settings, address: str | None) -> None:
     """Starts Ray here, or joins the cluster at `address`. Returns after SIGTERM or SIGINT, with Ray gone."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     _start_ray(settings, address)
+    stop = threading.Event()  # only now: Ray sets handlers of its own when it starts
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
     try:
         serve.start(http_options=HTTPOptions(host="127.0.0.1", port=settings.serve_port))
         for model in settings.models:

@@ -104,7 +104,7 @@ class Family:
             child.wait()
 
 
-def _serve(family: Family, port: int, *, no_ray: bool) -> None:
+def _serve(family: Family, port: int, *, no_ray: bool) -> NoReturn:
     began_s = time.monotonic()
     if no_ray:
         _say("starting the edge with the engine inside")
@@ -118,7 +118,7 @@ def _serve(family: Family, port: int, *, no_ray: bool) -> None:
     _say(f"ready after {time.monotonic() - began_s:.0f} s; making a first picture: {PROMPT!r}")
     _first_picture(f"http://localhost:{port}")
     print(f"ready http://localhost:{port}", flush=True)  # noqa: T201  the line that scripts wait for
-    while True:
+    while True:  # until a signal interrupts, or a child dies
         family.require_alive()
         time.sleep(POLL_S)
 
@@ -155,7 +155,8 @@ def _first_picture(base_url: str) -> None:
         f"gone at  {gone_at:%Y-%m-%d %H:%M %Z}",
         "",
         "try it:",
-        f"  curl {base_url}/v1/images/generations -H 'content-type: application/json' -d '{{\"prompt\": \"a blue car\"}}'",
+        f"  curl {base_url}/v1/images/generations \\",
+        """    -H 'content-type: application/json' -d '{"prompt": "a blue car"}'""",
         "",
         "  from openai import OpenAI",
         f'  client = OpenAI(base_url="{base_url}/v1", api_key="anonymous")',

@@ -44,23 +44,14 @@ class Engine:
         self._is_draining = False
         self._step_s = 0.0
         self._next_news_s = 0.0
+        self._is_warm = threading.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._denoise, name=f"denoise-{name}", daemon=True)
 
     def start(self) -> None:
-        """Measure the step time of every batch size on throw-away rows, then begin to serve."""
-        key = self._pipeline.batch_key(self._usual)
-        for size in ladder(self._times.max_forward_rows):
-            rows = self._pipeline.start([self._usual] * (size // self._usual.forward_rows or 1))
-            try:
-                seconds = sorted(self._timed_step(rows) for _ in range(WARM_ROUNDS))[WARM_ROUNDS // 2]
-            except OutOfMemory:
-                self._times.out_of_memory(key, size)
-                break
-            self._times.observe(key, size, seconds)
-            if seconds > self._times.max_step_s:
-                break
+        """Returns once the step times of all batch sizes are measured and the engine serves."""
         self._thread.start()
+        self._is_warm.wait()
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         """Ends with Succeeded or Failed; closing it cancels before the next step."""
@@ -136,6 +127,10 @@ class Engine:
     # the denoising thread --------------------------------------------------------------------------------------------
 
     def _denoise(self) -> None:
+        try:
+            self._measure()  # here, since the numeric libraries keep a pool of workers for each thread that calls them
+        finally:
+            self._is_warm.set()
         while (turn := self._next_pass()) is not None:
             picked, works = turn
             try:
@@ -143,6 +138,20 @@ class Engine:
             except Exception as error:  # noqa: BLE001  the loop must outlive whatever a row does
                 log.error("a step failed: %s", type(error).__name__)
                 self._step_each_alone(picked, works)
+
+    def _measure(self) -> None:
+        """Step time of every batch size, on throw-away rows."""
+        key = self._pipeline.batch_key(self._usual)
+        for size in ladder(self._times.max_forward_rows):
+            rows = self._pipeline.start([self._usual] * (size // self._usual.forward_rows or 1))
+            try:
+                seconds = sorted(self._timed_step(rows) for _ in range(WARM_ROUNDS))[WARM_ROUNDS // 2]
+            except OutOfMemory:
+                self._times.out_of_memory(key, size)
+                return
+            self._times.observe(key, size, seconds)
+            if seconds > self._times.max_step_s:
+                return
 
     def _next_pass(self) -> tuple[Pass, dict[str, Work]] | None:
         """Waits for work; None once the engine closes."""
