@@ -1,4 +1,4 @@
-"""What can go wrong at the edge, each with a stable code; `edge.guards.replies` alone turns these into HTTP.
+"""What can go wrong at the edge, each with a stable code; `edge.guards.refusals` alone turns them into replies.
 
 EdgeError
 ├── SettingsError                             an environment variable is missing or makes no sense; nothing starts
@@ -8,11 +8,13 @@ EdgeError
     ├── BadCredential         401             invalid_api_key
     ├── CrossSite             403             cross_site
     ├── NotFound              404             not_found: unknown, or somebody else's: the answer is the same
+    ├── MethodNotAllowed      405             method_not_allowed
     ├── Gone                  410             gone: it was here and was deleted, by its time or by its owner
     ├── BodyTooLarge          413             body_too_large
     ├── UnsupportedMediaType  415             unsupported_media_type
     ├── Cancelled             499             cancelled: nobody waits for this reply
     ├── GenerationFailed      500, 503        the codes of `serve_app.errors`, and edge_lost
+    ├── NotReady              503             not_ready: a probe's answer
     └── DatabaseUnavailable   503             database_unavailable
 """
 
@@ -77,6 +79,11 @@ class NotFound(Refusal):
     code = "not_found"
 
 
+class MethodNotAllowed(Refusal):
+    status = 405
+    code = "method_not_allowed"
+
+
 class Gone(Refusal):
     status = 410
     code = "gone"
@@ -105,6 +112,11 @@ class GenerationFailed(Refusal):
         self.code = code
         if code in TEMPORARY and retry_after_s is None:
             self.retry_after_s = RETRY_AFTER_S
+
+
+class NotReady(Refusal):
+    status = 503
+    code = "not_ready"
 
 
 class DatabaseUnavailable(Refusal):

@@ -1,6 +1,6 @@
 """The database as the edge uses it: work on a session, read or written.
 
-Writes that arrive together share one transaction: on SQLite a commit costs more than the rows in it. `work` gets a plain
+Writes that arrive together share one transaction, since a commit costs more than the rows in it. `work` gets a plain
 session, must not keep it, and may be run a second time when a neighbour's failure undid the first.
 """
 
@@ -11,9 +11,10 @@ from typing import Generic, TypeVar
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -41,7 +42,7 @@ class _Pending(Generic[T]):
 
 class Database:
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._sessions = async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
         self._pending: deque[_Pending[object]] = deque()
         self._writing: asyncio.Task[None] | None = None
@@ -55,7 +56,7 @@ class Database:
             raise DatabaseUnavailable from error
 
     async def write(self, work: Work[T]) -> T:
-        """Returns when the work is durable. Raises what the work raises, or DatabaseUnavailable: then nothing of it is."""
+        """Returns when it is durable. Raises what the work raises, or DatabaseUnavailable: then nothing of it is."""
         pending = _Pending(work)
         self._pending.append(pending)  # pyright: ignore[reportArgumentType]
         if self._writing is None:
@@ -64,14 +65,14 @@ class Database:
 
     async def compact(self) -> None:
         """Overwrite what deleted rows left in SQLite's log; other databases see to it themselves."""
-        if self._engine.dialect.name == "sqlite":
-            async with self._engine.connect() as connection:
+        if self.engine.dialect.name == "sqlite":
+            async with self.engine.connect() as connection:
                 await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
 
     async def close(self) -> None:
         if self._writing is not None:
             await self._writing
-        await self._engine.dispose()
+        await self.engine.dispose()
 
     async def _write_pending(self) -> None:
         try:
@@ -116,7 +117,7 @@ def open_engine(url: str) -> AsyncEngine:
     return engine
 
 
-def _prepare_sqlite(connection: "DBAPIConnection", _entry: ConnectionPoolEntry) -> None:
+def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
     for pragma in (
         f"busy_timeout = {BUSY_TIMEOUT_MS}",

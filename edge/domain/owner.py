@@ -17,12 +17,11 @@ class Owner(Struct, frozen=True):
 
 
 class Caller(Struct, frozen=True):
-    """Who is asking, and what opens their pictures. `fresh_token` is set where the session was made for this call."""
+    """Who is asking, what opens their pictures, and what they may ask for."""
 
     owner: Owner
     viewing_secret: bytes
     plan: Plan
-    fresh_token: str | None = None
 
     def __repr__(self) -> str:
         return f"<caller:{self.owner.kind}>"

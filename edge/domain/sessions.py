@@ -12,7 +12,7 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session as DbSession
 
 from edge.db.rows import SessionRow
-from edge.db.upsert import upsert
+from edge.db.statements import changed, upsert
 from edge.domain.keyring import Keyring
 from edge.domain.owner import Owner, OwnerId
 from edge.domain.tokens import open_token, seal_token
@@ -67,5 +67,4 @@ def touch_session(db: DbSession, owner: Owner, now: float) -> None:
 
 def forget_idle_sessions(db: DbSession, now: float, idle_s: float) -> int:
     oldest = datetime.fromtimestamp(now - idle_s, UTC).date()
-    result = db.execute(delete(SessionRow).where(SessionRow.last_used_on < oldest))
-    return result.rowcount
+    return changed(db, delete(SessionRow).where(SessionRow.last_used_on < oldest))

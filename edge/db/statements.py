@@ -1,14 +1,20 @@
-"""Insert or update in one statement, in the dialects that we speak."""
+"""Two things that the ORM says only in long words: how many rows changed, and insert-or-update."""
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
+from sqlalchemy import CursorResult, Delete, Update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from edge.db.rows import Base
 
 RowT = TypeVar("RowT", bound=Base)
+
+
+def changed(db: Session, statement: Update | Delete) -> int:
+    """Execute, and count the rows it touched."""
+    return cast("CursorResult[Any]", db.execute(statement)).rowcount
 
 
 def upsert(db: Session, row: type[RowT], *, key: Mapping[str, object], values: Mapping[str, object]) -> None:

@@ -1,0 +1,67 @@
+"""The one place that builds an edge: from the environment for a server, or around an engine in the same process."""
+
+import logging
+import os
+from time import time
+
+from litestar import Litestar
+
+from edge.app import create_app
+from edge.db.database import Database, open_engine
+from edge.domain.conduct import Clock, Conductor
+from edge.domain.events import MemoryHub
+from edge.domain.keyring import Keyring
+from edge.domain.runs import UNWATCHED_S, Runs
+from edge.gateway import RayServeGateway
+from edge.services import HEARTBEAT_S, Services
+from edge.settings import Settings
+from policies.load import load_policies
+from policies.schema import Policies
+from serve_app.contract import Generator
+from serve_app.storage.opening import open_store
+
+CHATTY_LOGGERS = ("httpx", "httpx2", "httpcore", "httpcore2", "urllib3", "alembic", "aiosqlite")  # URLs are addresses
+
+
+def app() -> Litestar:
+    """The factory that granian calls. Raises SettingsError or PolicyError, each one clear line."""
+    settings = Settings.from_env(os.environ)
+    configure_logging()
+    return build_edge(
+        settings, load_policies(settings.policies), RayServeGateway(settings.serve_url, settings.serve_secret)
+    )
+
+
+def build_edge(settings: Settings, policies: Policies, generator: Generator) -> Litestar:
+    return create_app(build_services(settings, policies, generator))
+
+
+def build_services(
+    settings: Settings, policies: Policies, generator: Generator, *, clock: Clock = time,
+    heartbeat_s: float = HEARTBEAT_S, unwatched_s: float = UNWATCHED_S,
+) -> Services:  # fmt: skip
+    database = Database(open_engine(settings.database_url))
+    store = open_store(settings.store)
+    keyring = Keyring(settings.secret)
+    hub = MemoryHub(policies.retention.classes.job_events.duration.total_seconds())
+    forget_after_s = policies.retention.classes.job_state.duration.total_seconds()
+    conductor = Conductor(generator, database, store, keyring, clock, forget_after_s)
+    return Services(
+        settings=settings,
+        policies=policies,
+        database=database,
+        store=store,
+        generator=generator,
+        hub=hub,
+        keyring=keyring,
+        runs=Runs(conductor, database, hub, keyring, policies, clock, unwatched_s),
+        clock=clock,
+        heartbeat_s=heartbeat_s,
+    )
+
+
+def configure_logging() -> None:
+    """Everything to stderr at INFO; libraries that log addresses only when something is wrong."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for name in CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,81 @@
+"""The edge as a Litestar app: routes, guards and one envelope, over services that were built elsewhere."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from litestar import Litestar
+from litestar.datastructures import CacheControlHeader
+from litestar.di import Provide
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.plugins.jinja import JinjaTemplateEngine
+from litestar.static_files import create_static_files_router
+from litestar.template import TemplateConfig
+
+from edge.db.migrate import migrate
+from edge.guards.auth import provide_caller
+from edge.guards.cross_site import RefusesCrossSite
+from edge.guards.envelope import Envelope
+from edge.guards.refusals import reply_to_error
+from edge.routes.delivery import delivery_routes
+from edge.routes.generations import generation_routes
+from edge.routes.health import healthz, readyz
+from edge.routes.images import image_routes
+from edge.routes.models import model_routes
+from edge.routes.pages import front_page
+from edge.services import Services
+
+HERE = Path(__file__).parent
+MAX_BODY_BYTES = 512 * 1024
+STATIC_FRESH_S = 300
+
+
+def create_app(services: Services) -> Litestar:
+    app = Litestar(
+        route_handlers=[
+            front_page,
+            healthz,
+            readyz,
+            image_routes,
+            generation_routes,
+            model_routes,
+            delivery_routes,
+            create_static_files_router(
+                "/static",
+                directories=[HERE / "static"],
+                cache_control=CacheControlHeader(max_age=STATIC_FRESH_S),
+                include_in_schema=False,
+            ),
+        ],
+        dependencies={
+            "services": Provide(lambda: services, sync_to_thread=False),
+            "caller": Provide(provide_caller, sync_to_thread=False),
+        },
+        exception_handlers={Exception: reply_to_error},
+        guards=[RefusesCrossSite(services)],
+        lifespan=[partial(_open, services)],
+        logging_config=None,  # Litestar's would print bodies, headers and queries
+        openapi_config=OpenAPIConfig(
+            title="Sfumato",
+            version="1",
+            path="/schema",
+            render_plugins=[JsonRenderPlugin()],
+            description="Pictures from prompts, in OpenAI's shapes, that are gone at the promised minute.",
+        ),
+        request_max_body_size=MAX_BODY_BYTES,
+        template_config=TemplateConfig(directory=HERE / "templates", engine=JinjaTemplateEngine),
+    )
+    app.asgi_handler = Envelope(app.asgi_handler, is_https=services.settings.is_https)
+    return app
+
+
+@asynccontextmanager
+async def _open(services: Services, _: Litestar) -> AsyncGenerator[None]:
+    await migrate(services.database.engine)
+    try:
+        async with services.runs:
+            yield
+    finally:
+        await services.database.close()

@@ -1,0 +1,143 @@
+"""Follow one generation from the engine's first event to its one final state.
+
+Writes the rows and tells the channel; knows neither callers nor replies. Whatever happens, the job ends.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import aclosing
+from functools import partial
+from typing import assert_never
+
+from sqlalchemy.orm import Session
+
+from edge.db.database import Database
+from edge.db.rows import ImageRow
+from edge.domain import jobs
+from edge.domain.erasure import erase_for_caller
+from edge.domain.events import Ended, ImageReady
+from edge.domain.images import add_image, image_row
+from edge.domain.keyring import Keyring
+from edge.domain.run import Made, Run
+from edge.errors import DatabaseUnavailable
+from serve_app.contract import (
+    Event,
+    Failed,
+    GenerateRequest,
+    Generator,
+    Image,
+    Preview,
+    Queued,
+    Step,
+    Succeeded,
+)
+from serve_app.errors import EngineFailed, ReplicaLost
+from serve_app.storage.store import ObjectStore
+
+log = logging.getLogger(__name__)
+
+Clock = Callable[[], float]
+
+
+class Conductor:
+    """`forget_after_s`: how long the bare state of a job outlives its last picture."""
+
+    def __init__(
+        self, generator: Generator, database: Database, store: ObjectStore, keyring: Keyring, clock: Clock,
+        forget_after_s: float,
+    ) -> None:  # fmt: skip
+        self._generator = generator
+        self._database = database
+        self._store = store
+        self._keyring = keyring
+        self._clock = clock
+        self._forget_after_s = forget_after_s
+
+    async def conduct(self, run: Run, request: GenerateRequest) -> None:
+        try:
+            ended = await self._follow(run, request)
+        except asyncio.CancelledError:
+            ended = run.cancelled_as or Ended("failed", "edge_lost")
+        except DatabaseUnavailable as error:
+            ended = Ended("failed", error.code)
+        except Exception as error:  # noqa: BLE001  a job must end, whatever was wrong
+            log.error("job %s failed: %s", run.job_id, type(error).__name__)
+            ended = Ended("failed", EngineFailed.code)
+        await self._end(run, ended)
+
+    async def _follow(self, run: Run, request: GenerateRequest) -> Ended:
+        async with aclosing(self._generator.generate(request)) as events:
+            async for event in events:
+                if ended := await self._take(run, event):
+                    return ended
+        return Ended("failed", ReplicaLost.code)
+
+    async def _take(self, run: Run, event: Event) -> Ended | None:
+        match event:
+            case Queued():
+                run.queued = event
+                run.channel.publish(event)
+            case Step():
+                await self._begin(run)
+                run.channel.publish(event)
+            case Preview():
+                run.channel.publish(event)
+            case Image():
+                await self._keep(run, event)
+            case Succeeded(truncated=truncated):
+                return Ended("succeeded", truncated=truncated)
+            case Failed(code=code, retry_after_s=retry_after_s):
+                return Ended("failed", code, retry_after_s)
+            case _:
+                assert_never(event)
+        return None
+
+    async def _begin(self, run: Run) -> None:
+        if not run.is_running:
+            run.is_running = True
+            run.queued = None
+            await self._database.write(partial(jobs.mark_running, job_id=run.job_id, epoch=run.job.epoch))
+
+    async def _keep(self, run: Run, image: Image) -> None:
+        row = None
+        if run.order.kept:
+            row = image_row(image, run.order, run.job_id, run.caller, self._keyring, self._clock())
+            await self._database.write(partial(add_image, row=row))
+        run.made[image.index] = Made(image, row)
+        run.channel.publish(ImageReady(image.index, row.id if row else None))
+
+    async def _end(self, run: Run, ended: Ended) -> None:
+        try:
+            if ended.status != "succeeded" and not run.keeps_some:
+                await self._drop_images(run)
+            await self._database.write(partial(self._write_end, run=run, ended=ended))
+        except Exception as error:  # noqa: BLE001  the lease ends the row when we cannot; whoever waits must hear
+            log.error("the end of job %s was not written: %s", run.job_id, type(error).__name__)
+        run.ended = ended
+        run.channel.publish(ended)
+
+    def _write_end(self, db: Session, run: Run, ended: Ended) -> None:
+        now = self._clock()
+        last_picture_at = max((made.row.delete_at for made in run.made.values() if made.row), default=now)
+        jobs.end_job(
+            db,
+            run.job_id,
+            run.job.epoch,
+            status=ended.status,
+            now=now,
+            forget_at=max(now, last_picture_at) + self._forget_after_s,
+            error_code=ended.error_code,
+            truncated=ended.truncated,
+        )
+
+    async def _drop_images(self, run: Run) -> None:
+        """Nobody was told of them."""
+        run.made.clear()
+        await erase_for_caller(
+            ImageRow.job_id == run.job_id,
+            store=self._store,
+            database=self._database,
+            now=self._clock(),
+            forget_after_s=self._forget_after_s,
+        )

@@ -1,0 +1,49 @@
+"""From an engine's image to a row, and from a row to its address for the one who may have it."""
+
+from sqlalchemy.orm import Session
+
+from edge.db.rows import ImageRow
+from edge.domain.addresses import address_for, address_token, digest
+from edge.domain.keyring import Keyring
+from edge.domain.orders import Order
+from edge.domain.owner import Caller, JobId
+from serve_app.contract import Image
+
+
+def image_row(image: Image, order: Order, job_id: JobId, caller: Caller, keyring: Keyring, now: float) -> ImageRow:
+    """For an image that the replica stored. Raises ValueError when it says not where."""
+    if image.key is None or image.delete_at is None or image.digest is None or image.size_bytes is None:
+        raise ValueError("the image was to be stored, and its event says not where")
+    address = address_for(image.key, caller.viewing_secret)
+    return ImageRow(
+        id=address.image_id,
+        job_id=job_id,
+        owner_kind=caller.owner.kind,
+        owner_id=caller.owner.id,
+        model=order.model,
+        position=image.index,
+        seed=image.seed,
+        steps=order.steps,
+        guidance=order.guidance,
+        width_px=order.size.width_px,
+        height_px=order.size.height_px,
+        native_width_px=image.native_width_px,
+        native_height_px=image.native_height_px,
+        output_format=order.output_format,
+        key=image.key,
+        delete_at=image.delete_at,
+        size_bytes=image.size_bytes,
+        digest=image.digest,
+        token_digest=digest(address_token(address, keyring)),
+        created_at=int(now),
+        erased_at=None,
+    )
+
+
+def add_image(db: Session, row: ImageRow) -> None:
+    db.add(row)
+
+
+def token_for(row: ImageRow, viewing_secret: bytes, keyring: Keyring) -> str:
+    """Under which `/i/` shows the picture, made anew from the owner's own secret."""
+    return address_token(address_for(row.key, viewing_secret), keyring)

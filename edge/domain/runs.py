@@ -1,0 +1,141 @@
+"""The generations of this edge: accepting them, keeping their leases, ending them all when the edge closes."""
+
+import asyncio
+import logging
+import secrets
+from contextlib import suppress
+from functools import partial
+from typing import Self
+
+from sqlalchemy.orm import Session
+
+from edge.db.database import Database
+from edge.db.rows import JobRow
+from edge.domain import jobs
+from edge.domain.conduct import Clock, Conductor
+from edge.domain.events import Channel, Ended, EventHub, MemoryChannel, nobody_cares
+from edge.domain.keyring import Keyring
+from edge.domain.orders import Order, engine_request
+from edge.domain.owner import Caller, JobId, Owner
+from edge.domain.run import Run, Watch
+from edge.domain.sessions import touch_session
+from edge.errors import DatabaseUnavailable
+from policies.schema import Plan, Policies
+from serve_app.contract import Slot, Turn
+from serve_app.storage.sealing import image_secret
+
+log = logging.getLogger(__name__)
+
+TICK_S = 10.0  # a third of the lease
+UNWATCHED_S = 15.0
+
+
+class Runs:
+    """Use as a context: entering it ends what a former edge lost, leaving it ends what is still under way."""
+
+    def __init__(
+        self, conductor: Conductor, database: Database, hub: EventHub, keyring: Keyring, policies: Policies,
+        clock: Clock, unwatched_s: float = UNWATCHED_S,
+    ) -> None:  # fmt: skip
+        self._conductor = conductor
+        self._database = database
+        self._hub = hub
+        self._keyring = keyring
+        self._policies = policies
+        self._clock = clock
+        self._unwatched_s = unwatched_s
+        self._runs: dict[JobId, Run] = {}
+        self._ticking: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.tick()
+        self._ticking = asyncio.create_task(self._tick_for_ever())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._ticking is not None:
+            self._ticking.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._ticking
+        under_way = list(self._runs.values())
+        for run in under_way:
+            run.cancel(Ended("failed", "edge_lost"))
+        for run in under_way:
+            await run.finished()
+
+    def find(self, job_id: str) -> Run | None:
+        return self._runs.get(JobId(job_id))
+
+    async def start_call(self, caller: Caller, order: Order, *, keeps_some: bool) -> Run:
+        """For one caller who waits: nobody else can listen."""
+        return await self._start(caller, order, jobs.new_job_id(), MemoryChannel(), keeps_some=keeps_some)
+
+    async def start_job(self, caller: Caller, order: Order, *, cancel_when_unwatched: bool) -> Run:
+        job_id = jobs.new_job_id()
+        watch = Watch(self._unwatched_s, partial(self._cancel, job_id)) if cancel_when_unwatched else None
+        channel = self._hub.open(job_id, watch.changed if watch else nobody_cares)
+        run = await self._start(caller, order, job_id, channel, keeps_some=True)
+        if watch is not None:
+            watch.changed(False)
+        return run
+
+    async def tick(self) -> None:
+        """Renew our leases, end the jobs of edges that no longer do, forget events that are due."""
+        now = self._clock()
+        self._hub.forget(now)
+        await self._database.write(partial(jobs.renew_leases, job_ids=list(self._runs), now=now))
+        await self._database.write(partial(jobs.fail_lost_jobs, now=now, forget_after_s=self._forget_after_s))
+
+    async def _start(self, caller: Caller, order: Order, job_id: JobId, channel: Channel, *, keeps_some: bool) -> Run:
+        accept = partial(_accept, job_id=job_id, owner=caller.owner, order=order, now=self._clock())
+        try:
+            job = await self._database.write(accept)
+        except DatabaseUnavailable:
+            self._hub.close(job_id, now=0)
+            raise
+        run = Run(job, caller, order, channel, keeps_some=keeps_some)
+        self._runs[job_id] = run
+        slots = _slots(order, caller.viewing_secret)
+        request = engine_request(order, job_id, self._turn(caller.owner, caller.plan), slots)
+        task = asyncio.create_task(self._conductor.conduct(run, request))
+        run.begin(task)
+        task.add_done_callback(partial(self._over, run))
+        return run
+
+    def _over(self, run: Run, _task: asyncio.Task[None]) -> None:
+        del self._runs[run.job_id]
+        self._hub.close(run.job_id, self._clock())
+
+    def _cancel(self, job_id: JobId) -> None:
+        if run := self._runs.get(job_id):
+            run.cancel()
+
+    def _turn(self, owner: Owner, plan: Plan) -> Turn:
+        traffic = self._policies.plans.traffic[plan.traffic]
+        tenant = self._keyring.tenant(owner)
+        return Turn(plan.traffic, tenant, traffic.weight, traffic.deadline_s, traffic.max_step_slowdown)
+
+    @property
+    def _forget_after_s(self) -> float:
+        return self._policies.retention.classes.job_state.duration.total_seconds()
+
+    async def _tick_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                await self.tick()
+            except DatabaseUnavailable:
+                log.warning("the database does not answer: leases are not renewed")
+
+
+def _accept(db: Session, job_id: JobId, owner: Owner, order: Order, now: float) -> JobRow:
+    touch_session(db, owner, now)
+    return jobs.create_job(db, job_id, owner, order, now)
+
+
+def _slots(order: Order, viewing_secret: bytes) -> list[Slot]:
+    """The replica gets a secret for each image and forgets it; nothing of it is needed where nothing is stored."""
+    if order.kept is None:
+        return []
+    ids = [secrets.token_hex(16) for _ in range(order.n)]
+    return [Slot(image_id, image_secret(viewing_secret, image_id)) for image_id in ids]

@@ -1,0 +1,69 @@
+"""Around every reply, errors included: a request id, security headers, and one access-log line of allow-listed fields.
+
+The line holds the route's template, never the path, query, headers or body.
+"""
+
+import logging
+import secrets
+from time import perf_counter
+
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from edge.guards.auth import FRESH_SESSION
+
+log = logging.getLogger("sfumato.access")
+
+REQUEST_ID = "request_id"
+
+PAGE_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+ALWAYS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=(), browsing-topics=()"),
+    (b"content-security-policy", PAGE_POLICY),
+]
+ON_HTTPS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
+NO_STORE = (b"cache-control", b"no-store")
+
+
+class Envelope:
+    def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
+        self._app = app
+        self._headers = [*ALWAYS, ON_HTTPS] if is_https else ALWAYS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = secrets.token_hex(8)
+        scope["state"] = state = {REQUEST_ID: request_id}  # our own: servers share theirs between requests
+        began = perf_counter()
+        status = 0
+
+        async def send_sealed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = self._complete(list(message["headers"]), state)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_sealed)
+        finally:
+            route = scope.get("path_template") or "none"
+            ms = (perf_counter() - began) * 1000
+            log.info("%s %s %s %d %.1f ms", request_id, scope["method"], route, status, ms)
+
+    def _complete(self, headers: list[tuple[bytes, bytes]], state: dict[str, str]) -> list[tuple[bytes, bytes]]:
+        headers += self._headers
+        headers.append((b"x-request-id", state[REQUEST_ID].encode()))
+        if not any(name == b"cache-control" for name, _ in headers):
+            headers.append(NO_STORE)
+        if token := state.get(FRESH_SESSION):
+            headers.append((b"x-sfumato-session", token.encode()))
+        return headers

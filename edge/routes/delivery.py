@@ -1,0 +1,102 @@
+"""`/i/{token}`: the bytes of a picture for whoever holds its address, until it is gone; then 410, without a memory."""
+
+import hmac
+from functools import partial
+from typing import Annotated
+
+from litestar import Response, Router, delete, route
+from litestar.enums import HttpMethod
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import PathParameter, QueryParameter
+
+from edge.db.rows import ImageRow
+from edge.domain.addresses import Address, digest, read_address
+from edge.domain.erasure import erase_for_caller
+from edge.domain.jobs import find_addressed
+from edge.errors import Gone, NotFound
+from edge.guards.auth import ApiRequest
+from edge.routes.byte_range import requested_range
+from edge.routes.documented import problems
+from edge.routes.given import GivenServices
+from edge.services import Services
+from serve_app.storage.sealing import unseal
+from serve_app.storage.store import ObjectGone
+
+TokenPath = Annotated[str, PathParameter(description="The address of an image.", max_length=128)]
+Download = Annotated[bool, QueryParameter(name="download", description="As a file to save.")]
+
+HEADERS = {
+    "Cache-Control": "private, no-store",
+    "X-Robots-Tag": "noindex, noarchive, noimageindex",
+    "Accept-Ranges": "bytes",
+}
+PICTURE = ResponseSpec(
+    bytes, media_type="image/png", description="The picture: png, webp or jpeg.", generate_examples=False
+)
+
+
+@route(
+    "/{token:str}",
+    http_method=[HttpMethod.GET, HttpMethod.HEAD],
+    responses={200: PICTURE, 206: PICTURE, **problems(404, 410)},
+)
+async def deliver_image(
+    token: TokenPath, request: ApiRequest, services: GivenServices, download: Download = False
+) -> Response[bytes]:
+    address = _read(token, services)
+    row = await _find(address, token, services)
+    try:
+        data = unseal(address.secret, row.key, await services.store.get(row.key))
+    except ObjectGone:
+        raise _gone() from None
+    disposition = "attachment" if download else "inline"
+    headers = {**HEADERS, "Content-Disposition": f'{disposition}; filename="image.{row.output_format}"'}
+    return _picture(data, request, headers, f"image/{row.output_format}")
+
+
+@delete("/{token:str}", status_code=204, responses=problems(404, 410))
+async def delete_addressed_image(token: TokenPath, services: GivenServices) -> None:
+    row = await _find(_read(token, services), token, services)
+    await erase_for_caller(
+        ImageRow.id == row.id,
+        store=services.store,
+        database=services.database,
+        now=services.clock(),
+        forget_after_s=services.forget_after_s,
+    )
+
+
+def _read(token: str, services: Services) -> Address:
+    address = read_address(token, services.keyring)
+    if address is None:
+        raise NotFound("this is not the address of an image")
+    if address.delete_at <= services.clock():
+        raise _gone()
+    return address
+
+
+async def _find(address: Address, token: str, services: Services) -> ImageRow:
+    row = await services.database.read(partial(find_addressed, image_id=address.image_id, now=services.clock()))
+    if row is None or not hmac.compare_digest(row.token_digest, digest(token)):
+        raise _gone()
+    return row
+
+
+def _picture(data: bytes, request: ApiRequest, headers: dict[str, str], media_type: str) -> Response[bytes]:
+    part = requested_range(request.headers.get("range"), len(data))
+    if part is None:
+        status, body = 200, data
+    else:
+        status, body = 206, data[part.start : part.stop]
+        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(data)}"
+    if request.method == HttpMethod.HEAD:
+        headers["Content-Length"] = str(len(body))
+        body = b""
+    return Response(body, status_code=status, headers=headers, media_type=media_type)
+
+
+def _gone() -> Gone:
+    return Gone("this image is gone: its time came, or it was deleted")
+
+
+delivery_routes = Router("/i", route_handlers=[deliver_image, delete_addressed_image], tags=["images"])

@@ -1,0 +1,42 @@
+"""The statuses that OpenAPI must know of, so that no client meets one that is not written down."""
+
+from litestar.openapi.datastructures import ResponseSpec
+
+from edge.guards.refusals import ErrorReply, Problem
+
+Documented = dict[int, ResponseSpec]
+
+_MEANINGS = {
+    400: "A parameter is wrong; `param` names it.",
+    401: "The key or session is unknown or has expired.",
+    403: "The request came from another site.",
+    404: "Unknown, or somebody else's.",
+    410: "It was here and is gone.",
+    413: "The request is too large.",
+    415: "The body is not `application/json`.",
+    500: "Our fault.",
+    503: "Try again after `Retry-After` seconds.",
+}
+_ALWAYS = (400, 403, 500, 503)
+
+
+def api_errors(*statuses: int) -> Documented:
+    """OpenAI's shape, for `/v1`."""
+    return _specs(ErrorReply, "application/json", (*statuses, 401, *_ALWAYS))
+
+
+def problems(*statuses: int) -> Documented:
+    """Problem details, for everything else."""
+    return _specs(Problem, "application/problem+json", (*statuses, *_ALWAYS))
+
+
+def _specs(body: type, media_type: str, statuses: tuple[int, ...]) -> Documented:
+    return {
+        status: ResponseSpec(
+            body,
+            description=_MEANINGS[status],
+            media_type=media_type,
+            generate_examples=False,  # pyright: ignore[reportArgumentType]
+        )
+        for status in sorted(statuses)
+    }

@@ -1,0 +1,94 @@
+"""The events of a job as its owner sees them: states with ids for replay, steps and previews for whoever looks now.
+
+The hub keeps ids and numbers only; addresses and seeds are added here, from the caller's credential and the image row.
+"""
+
+import asyncio
+from functools import partial
+
+from msgspec import Struct
+
+from edge.domain import jobs
+from edge.domain.events import Ended, ImageReady, Listener, Told
+from edge.domain.jobs import OPEN_STATES
+from edge.domain.owner import Caller
+from edge.routes.replies import Generation, Queue, StoredImage, generation, stored_image
+from edge.routes.sse import PING, Chunks, sse_frame
+from edge.services import Services
+from serve_app.contract import Preview, Queued, Step
+
+
+class StepsDone(Struct, frozen=True):
+    done: int
+    total: int
+
+
+class PreviewShown(Struct, frozen=True):
+    index: int
+    number: int
+    b64_json: bytes
+    output_format: str
+
+
+class ImageDone(Struct, frozen=True):
+    index: int
+    image: StoredImage | None
+
+
+async def follow_job(job_id: str, output_format: str, listener: Listener, caller: Caller, services: Services) -> Chunks:
+    try:
+        while True:
+            arrived = await listener.take(services.heartbeat_s)
+            if not arrived:
+                yield PING
+            for told in arrived:
+                yield await _chunk(told, job_id, output_format, caller, services)
+                if isinstance(told.event, Ended):
+                    return
+    finally:
+        listener.close()
+
+
+async def follow_ended(job_id: str, caller: Caller, services: Services) -> Chunks:
+    """For a job whose events are forgotten, or which another edge lost: its last state is all there is to tell."""
+    while True:
+        job = await _job(job_id, caller, services)
+        if job is None:
+            return
+        if job.status not in OPEN_STATES:
+            yield sse_frame(job, event=job.status)
+            return
+        yield PING
+        await asyncio.sleep(services.heartbeat_s)
+
+
+async def _chunk(told: Told, job_id: str, output_format: str, caller: Caller, services: Services) -> bytes:
+    match told.event:
+        case Queued(position=position, eta_s=eta_s):
+            return sse_frame(Queue(position, eta_s), event="queued", number=told.number)
+        case Step(done=done, total=total):
+            return sse_frame(StepsDone(done, total), event="step")
+        case Preview(index=index, number=number, data=data):
+            return sse_frame(PreviewShown(index, number, data, output_format), event="preview")
+        case ImageReady(index=index, image_id=image_id):
+            done = ImageDone(index, await _image(image_id, caller, services))
+            return sse_frame(done, event="image", number=told.number)
+        case Ended(status=status):
+            job = await _job(job_id, caller, services)
+            return sse_frame(job, event=status, number=told.number) if job else PING
+
+
+async def _image(image_id: str | None, caller: Caller, services: Services) -> StoredImage | None:
+    if image_id is None:
+        return None
+    find = partial(jobs.find_image, owner=caller.owner, image_id=image_id, now=services.clock())
+    row = await services.database.read(find)
+    return stored_image(row, caller, services) if row else None
+
+
+async def _job(job_id: str, caller: Caller, services: Services) -> Generation | None:
+    job = await services.database.read(partial(jobs.find_job, owner=caller.owner, job_id=job_id))
+    if job is None:
+        return None
+    rows = await services.database.read(partial(jobs.images_of, job_ids=[job.id], now=services.clock()))
+    return generation(job, rows, services.runs.find(job.id), caller, services)

@@ -1,0 +1,148 @@
+"""`/v1/generations`: the same work as a job, to be asked about, followed, cancelled and deleted."""
+
+from functools import partial
+from typing import Annotated
+
+from litestar import Response, Router, delete, get, post
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter
+
+from edge.db.rows import ImageRow, JobRow
+from edge.domain import jobs
+from edge.domain.erasure import erase_for_caller
+from edge.domain.orders import Order, order_job
+from edge.domain.owner import Caller, JobId
+from edge.domain.requests import JobRequest
+from edge.errors import BadInput, NotFound
+from edge.routes.documented import api_errors
+from edge.routes.generation_events import follow_ended, follow_job
+from edge.routes.given import GivenCaller, GivenServices
+from edge.routes.replies import Generation, Generations, Quote, generation
+from edge.routes.sse import EventStream
+from edge.routes.strict_body import StrictBody
+from edge.services import Services
+from serve_app.contract import ModelStatus
+
+JobIdPath = Annotated[str, PathParameter(description="A generation's id.", max_length=64)]
+Limit = Annotated[int, QueryParameter(ge=1, le=100, description="How many, newest first.")]
+After = Annotated[
+    str | None, QueryParameter(name="after", max_length=64, description="The last id of the page before.")
+]
+DryRun = Annotated[bool, QueryParameter(name="dry_run", description="Only quote; start nothing.")]
+
+
+@post(
+    "/",
+    dto=StrictBody[JobRequest],
+    return_dto=None,
+    status_code=202,
+    responses={
+        200: ResponseSpec(Quote, description="The quote of a dry run.", generate_examples=False),
+        202: ResponseSpec(Generation, description="Accepted.", generate_examples=False),
+        **api_errors(413, 415),
+    },
+)
+async def create_generation(
+    data: JSONBody[JobRequest], caller: GivenCaller, services: GivenServices, dry_run: DryRun = False
+) -> Response[Generation | Quote]:
+    order = order_job(data, caller.plan, services.policies)
+    if dry_run:
+        return Response(_quote(order, await services.generator.status(order.model)), status_code=200)
+    unwatched = bool(data.cancel_when_unwatched)
+    run = await services.runs.start_job(caller, order, cancel_when_unwatched=unwatched)
+    reply = generation(run.job, [], run, caller, services)
+    return Response(reply, headers={"Location": f"/v1/generations/{run.job_id}"})
+
+
+@get("/", responses=api_errors())
+async def list_generations(
+    caller: GivenCaller, services: GivenServices, limit: Limit = 20, after: After = None
+) -> Generations:
+    last = None if after is None else await _find(after, caller, services)
+    page = await services.database.read(partial(jobs.list_jobs, owner=caller.owner, limit=limit, after=last))
+    return Generations(await _with_images(page[:limit], caller, services), has_more=len(page) > limit)
+
+
+@get("/{job_id:str}", responses=api_errors(404))
+async def show_generation(job_id: JobIdPath, caller: GivenCaller, services: GivenServices) -> Generation:
+    [shown] = await _with_images([await _find(job_id, caller, services)], caller, services)
+    return shown
+
+
+@get(
+    "/{job_id:str}/events",
+    responses={
+        200: ResponseSpec(
+            str,
+            media_type="text/event-stream",
+            description="Server-sent events: queued, step, preview, image, and last the status.",
+            generate_examples=False,
+        ),
+        **api_errors(404),
+    },
+)
+async def follow_generation(
+    job_id: JobIdPath,
+    caller: GivenCaller,
+    services: GivenServices,
+    last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_length=20)] = None,
+) -> EventStream:
+    if last_event_id is not None and not (last_event_id.isascii() and last_event_id.isdecimal()):
+        raise BadInput("not the id of an event", param="Last-Event-ID")
+    job = await _find(job_id, caller, services)
+    channel = services.hub.find(JobId(job.id))
+    if channel is None:
+        return EventStream(follow_ended(job.id, caller, services))
+    run = services.runs.find(job.id)
+    output_format = run.order.output_format if run else "png"  # no previews come without a run
+    listener = channel.listen(after=int(last_event_id) if last_event_id else None)
+    return EventStream(follow_job(job.id, output_format, listener, caller, services))
+
+
+@delete("/{job_id:str}", status_code=204, responses=api_errors(404))
+async def delete_generation(job_id: JobIdPath, caller: GivenCaller, services: GivenServices) -> None:
+    """Cancels a generation that is under way; deletes one that has ended, with its images."""
+    job = await _find(job_id, caller, services)
+    if run := services.runs.find(job.id):
+        run.cancel()
+        await run.finished()
+        return
+    await erase_for_caller(
+        ImageRow.job_id == job.id,
+        store=services.store,
+        database=services.database,
+        now=services.clock(),
+        forget_after_s=services.forget_after_s,
+    )
+    await services.database.write(partial(jobs.delete_ended, job_id=JobId(job.id)))
+
+
+async def _find(job_id: str, caller: Caller, services: Services) -> JobRow:
+    job = await services.database.read(partial(jobs.find_job, owner=caller.owner, job_id=job_id))
+    if job is None:
+        raise NotFound("there is no such generation")
+    return job
+
+
+async def _with_images(page: list[JobRow], caller: Caller, services: Services) -> list[Generation]:
+    ids = [job.id for job in page]
+    rows = await services.database.read(partial(jobs.images_of, job_ids=ids, now=services.clock()))
+    return [
+        generation(job, [row for row in rows if row.job_id == job.id], services.runs.find(job.id), caller, services)
+        for job in page
+    ]
+
+
+def _quote(order: Order, status: ModelStatus) -> Quote:
+    """The estimate: everything that waits first, then these rows, at the speed measured last."""
+    rows = order.n * (2 if order.guidance > 1 else 1)
+    ahead = status.waiting_rows + status.running_rows
+    eta_s = order.steps * (ahead + rows) / status.rows_per_s if status.rows_per_s > 0 else None
+    return Quote(model=order.model, n=order.n, size=str(order.size), steps=order.steps, eta_s=eta_s)
+
+
+generation_routes = Router(
+    "/v1/generations",
+    route_handlers=[create_generation, list_generations, show_generation, follow_generation, delete_generation],
+    tags=["generations"],
+)

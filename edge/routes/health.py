@@ -1,0 +1,37 @@
+"""`/healthz`: this process answers. `/readyz`: database, object store and a model do too, so a picture can be made."""
+
+from litestar import get
+from msgspec import Struct
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from edge.errors import NotReady, Refusal
+from edge.routes.documented import problems
+from edge.routes.given import GivenServices
+from serve_app.errors import ServeError
+
+
+class Health(Struct, frozen=True):
+    status: str = "ok"
+
+
+@get("/healthz", responses=problems(), tags=["health"])
+async def healthz() -> Health:
+    return Health()
+
+
+@get("/readyz", responses=problems(), tags=["health"])
+async def readyz(services: GivenServices) -> Health:
+    try:
+        await services.database.read(_ask)
+        await services.store.check()
+        for model in services.anonymous_plan.models:
+            if not (await services.generator.status(model)).ready:
+                raise NotReady(f"{model} is still loading")
+    except (ServeError, Refusal) as error:
+        raise NotReady(str(error)) from error
+    return Health()
+
+
+def _ask(db: Session) -> None:
+    db.execute(text("SELECT 1"))

@@ -1,0 +1,114 @@
+"""`POST /v1/images/generations` as OpenAI's clients expect it, and the caller's own images."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Annotated
+
+from litestar import Response, Router, delete, get, post
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody, PathParameter
+
+from edge.db.rows import ImageRow
+from edge.domain import jobs
+from edge.domain.erasure import erase_for_caller
+from edge.domain.events import Ended
+from edge.domain.orders import order_images
+from edge.domain.owner import Caller
+from edge.domain.requests import ImageRequest
+from edge.domain.run import Run
+from edge.errors import Cancelled, GenerationFailed, NotFound
+from edge.guards.auth import ApiRequest
+from edge.routes.documented import api_errors
+from edge.routes.given import GivenCaller, GivenServices
+from edge.routes.image_stream import stream_images
+from edge.routes.replies import ImagesReply, StoredImage, image_data, stored_image
+from edge.routes.sse import EventStream
+from edge.routes.strict_body import StrictBody
+from edge.services import Services
+
+ImageIdPath = Annotated[str, PathParameter(description="An image's id.", max_length=64)]
+
+
+@post(
+    "/images/generations",
+    dto=StrictBody[ImageRequest],
+    return_dto=None,
+    status_code=200,
+    responses={200: ResponseSpec(ImagesReply, generate_examples=False), **api_errors(413, 415)},
+)
+async def generate_images(
+    data: JSONBody[ImageRequest], request: ApiRequest, caller: GivenCaller, services: GivenServices
+) -> Response[ImagesReply | None]:
+    order = order_images(data, caller.plan, services.policies)
+    run = await services.runs.start_call(caller, order, keeps_some=bool(data.stream))
+    if data.stream:
+        return EventStream(await stream_images(run, caller, services))  # pyright: ignore[reportReturnType]
+    async with leaves_with_client(request, run):
+        ended = await run.finished()
+    return Response(_images_reply(run, ended, caller, services))
+
+
+@get("/images/{image_id:str}", responses=api_errors(404))
+async def show_image(image_id: ImageIdPath, caller: GivenCaller, services: GivenServices) -> StoredImage:
+    return stored_image(await _find(image_id, caller, services), caller, services)
+
+
+@delete("/images/{image_id:str}", status_code=204, responses=api_errors(404))
+async def delete_image(image_id: ImageIdPath, caller: GivenCaller, services: GivenServices) -> None:
+    row = await _find(image_id, caller, services)
+    await erase_for_caller(
+        ImageRow.id == row.id,
+        store=services.store,
+        database=services.database,
+        now=services.clock(),
+        forget_after_s=services.forget_after_s,
+    )
+
+
+@asynccontextmanager
+async def leaves_with_client(request: ApiRequest, run: Run) -> AsyncGenerator[None]:
+    """While inside, a client that hangs up cancels the run."""
+    watching = asyncio.create_task(_cancel_on_disconnect(request, run))
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+
+async def _cancel_on_disconnect(request: ApiRequest, run: Run) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    run.cancel()
+
+
+def _images_reply(run: Run, ended: Ended, caller: Caller, services: Services) -> ImagesReply:
+    """Raises GenerationFailed, Cancelled."""
+    if ended.status == "cancelled":
+        raise Cancelled("the client hung up")
+    if ended.status != "succeeded":
+        raise GenerationFailed(ended.error_code or "engine_failed", retry_after_s=ended.retry_after_s)
+    order = run.order
+    made = [run.made[index] for index in sorted(run.made)]
+    return ImagesReply(
+        created=run.job.created_at,
+        data=[image_data(each, order, caller, services, inline=order.inline) for each in made],
+        output_format=order.output_format,
+        size=str(order.size),
+        quality=order.quality,
+        truncated=ended.truncated,
+    )
+
+
+async def _find(image_id: str, caller: Caller, services: Services) -> ImageRow:
+    find = partial(jobs.find_image, owner=caller.owner, image_id=image_id, now=services.clock())
+    row = await services.database.read(find)
+    if row is None:
+        raise NotFound("there is no such image")
+    return row
+
+
+image_routes = Router("/v1", route_handlers=[generate_images, show_image, delete_image], tags=["images"])

@@ -1,0 +1,41 @@
+"""`/v1/models`: what this caller may ask for."""
+
+from datetime import UTC, datetime, time
+from typing import Annotated
+
+from litestar import Router, get
+from litestar.params import PathParameter
+
+from edge.errors import NotFound
+from edge.routes.documented import api_errors
+from edge.routes.given import GivenCaller, GivenServices
+from edge.routes.replies import ModelCard, ModelCards, model_card
+from policies.schema import Plan, Policies
+
+
+@get("/", responses=api_errors())
+async def list_models(caller: GivenCaller, services: GivenServices) -> ModelCards:
+    return ModelCards(cards_of(caller.plan, services.policies))
+
+
+@get("/{model:str}", responses=api_errors(404))
+async def show_model(
+    model: Annotated[str, PathParameter(description="A model's id.", max_length=64)],
+    caller: GivenCaller,
+    services: GivenServices,
+) -> ModelCard:
+    for card in cards_of(caller.plan, services.policies):
+        if card.id == model:
+            return card
+    raise NotFound("there is no such model", param="model")
+
+
+def cards_of(plan: Plan, policies: Policies) -> list[ModelCard]:
+    offered = [(name, policies.models.models[name]) for name in plan.models]
+    return [
+        model_card(name, model, int(datetime.combine(model.created, time(), UTC).timestamp()))
+        for name, model in offered
+    ]
+
+
+model_routes = Router("/v1/models", route_handlers=[list_models, show_model], tags=["models"])

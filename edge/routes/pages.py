@@ -1,0 +1,44 @@
+"""The page for people. It alone sets the session cookie, and each visit prolongs it."""
+
+from importlib.metadata import version
+
+import msgspec
+from litestar import get
+from litestar.datastructures import Cookie
+from litestar.response import Template
+
+from edge.domain.sessions import new_session, prolonged, session_token
+from edge.guards.auth import ApiRequest, cookie_name, cookie_session
+from edge.routes.given import GivenServices
+from edge.routes.models import cards_of
+from edge.services import Services
+
+
+@get("/", include_in_schema=False)
+async def front_page(request: ApiRequest, services: GivenServices) -> Template:
+    plan = services.anonymous_plan
+    return Template(
+        "index.html",
+        context={
+            "models": msgspec.to_builtins(cards_of(plan, services.policies)),
+            "retention": msgspec.to_builtins(plan.retention),
+            "max_images": plan.max_images,
+            "version": version("sfumato"),
+        },
+        cookies=[_session_cookie(request, services)],
+    )
+
+
+def _session_cookie(request: ApiRequest, services: Services) -> Cookie:
+    now, idle_s = services.clock(), services.session_idle_s
+    session = cookie_session(request, services)
+    session = prolonged(session, now, idle_s) if session else new_session(now, idle_s)
+    return Cookie(
+        key=cookie_name(services.settings),
+        value=session_token(session, services.keyring),
+        max_age=int(idle_s),
+        path="/",
+        secure=services.settings.is_https,
+        httponly=True,
+        samesite="lax",
+    )

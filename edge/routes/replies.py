@@ -1,0 +1,201 @@
+"""What callers get to read: one struct for each JSON object of the API, and how it is made from rows.
+
+`bytes` fields are base64 in JSON. Addresses are computed for the caller who asks; no row holds them.
+"""
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+from edge.db.rows import ImageRow, JobRow
+from edge.domain.images import token_for
+from edge.domain.orders import Order
+from edge.domain.owner import Caller
+from edge.domain.run import Made, Run
+from edge.errors import message_for
+from edge.services import Services
+from policies.schema import Guidance, Model, Steps
+from policies.size import Pixels
+from serve_app.contract import OutputFormat
+
+Status = Literal["queued", "running", "succeeded", "blocked", "failed", "cancelled"]
+
+
+class ImageData(Struct, frozen=True, kw_only=True):
+    """One image of a plain reply. `id` and `expires_at` are null where nothing was stored."""
+
+    url: str | UnsetType = UNSET
+    b64_json: bytes | UnsetType = UNSET
+    id: str | None
+    seed: int
+    size: str
+    native_size: str
+    expires_at: int | None
+
+
+class ImagesReply(Struct, frozen=True, kw_only=True):
+    """OpenAI's images response, with our extensions."""
+
+    created: int
+    data: list[ImageData]
+    output_format: OutputFormat
+    size: str
+    quality: str
+    background: Literal["opaque"] = "opaque"
+    truncated: bool
+
+
+class StoredImage(Struct, frozen=True, kw_only=True):
+    """A picture that can still be seen."""
+
+    id: str
+    object: Literal["image"] = "image"
+    generation: str
+    url: str
+    model: str
+    seed: int
+    steps: int
+    guidance: float
+    size: str
+    native_size: str
+    output_format: str
+    size_bytes: int
+    created_at: int
+    expires_at: int
+
+
+class Queue(Struct, frozen=True):
+    position: int
+    eta_s: float
+
+
+class JobError(Struct, frozen=True):
+    code: str
+    message: str
+
+
+class Generation(Struct, frozen=True, kw_only=True):
+    """A job."""
+
+    id: str
+    object: Literal["generation"] = "generation"
+    status: Status
+    model: str
+    n: int
+    queue: Queue | None
+    credits: int = 0
+    images: list[StoredImage]
+    error: JobError | None
+    truncated: bool
+    created_at: int
+    ended_at: int | None
+
+
+class Generations(Struct, frozen=True):
+    data: list[Generation]
+    has_more: bool
+    object: Literal["list"] = "list"
+
+
+class Quote(Struct, frozen=True, kw_only=True):
+    """What a job would cost and take, at this moment."""
+
+    object: Literal["quote"] = "quote"
+    credits: int = 0
+    model: str
+    n: int
+    size: str
+    steps: int
+    eta_s: float | None
+
+
+class ModelCard(Struct, frozen=True, kw_only=True):
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "sfumato"
+    title: str
+    licence: str
+    sizes: list[str]
+    auto_size: str
+    native_size: str | None
+    max_prompt_tokens: int
+    steps: Steps
+    guidance: Guidance
+    note: str
+
+
+class ModelCards(Struct, frozen=True):
+    data: list[ModelCard]
+    has_more: bool = False
+    object: Literal["list"] = "list"
+
+
+def image_data(made: Made, order: Order, caller: Caller, services: Services, *, inline: bool) -> ImageData:
+    image, row = made.image, made.row
+    url = image_url(row, caller, services) if row and not inline else UNSET
+    return ImageData(
+        url=url,
+        b64_json=image.data if inline and image.data is not None else UNSET,
+        id=row.id if row else None,
+        seed=image.seed,
+        size=str(order.size),
+        native_size=str(Pixels(image.native_width_px, image.native_height_px)),
+        expires_at=row.delete_at if row else None,
+    )
+
+
+def image_url(row: ImageRow, caller: Caller, services: Services) -> str:
+    token = token_for(row, caller.viewing_secret, services.keyring)
+    return f"{services.settings.public_url}/i/{token}"
+
+
+def stored_image(row: ImageRow, caller: Caller, services: Services) -> StoredImage:
+    return StoredImage(
+        id=row.id,
+        generation=row.job_id,
+        url=image_url(row, caller, services),
+        model=row.model,
+        seed=row.seed,
+        steps=row.steps,
+        guidance=row.guidance,
+        size=str(Pixels(row.width_px, row.height_px)),
+        native_size=str(Pixels(row.native_width_px, row.native_height_px)),
+        output_format=row.output_format,
+        size_bytes=row.size_bytes,
+        created_at=row.created_at,
+        expires_at=row.delete_at,
+    )
+
+
+def generation(job: JobRow, images: list[ImageRow], run: Run | None, caller: Caller, services: Services) -> Generation:
+    """`run` is the job under way in this edge, which knows where it waits."""
+    queued = run.queued if run and job.status == "queued" else None
+    return Generation(
+        id=job.id,
+        status=job.status,  # pyright: ignore[reportArgumentType]  only these are ever written
+        model=job.model,
+        n=job.images_asked,
+        queue=Queue(queued.position, queued.eta_s) if queued else None,
+        images=[stored_image(row, caller, services) for row in images],
+        error=JobError(job.error_code, message_for(job.error_code)) if job.error_code else None,
+        truncated=job.truncated,
+        created_at=job.created_at,
+        ended_at=job.ended_at,
+    )
+
+
+def model_card(name: str, model: Model, created: int) -> ModelCard:
+    return ModelCard(
+        id=name,
+        created=created,
+        title=model.title,
+        licence=model.licence,
+        sizes=model.sizes,
+        auto_size=model.auto_size,
+        native_size=model.native_size,
+        max_prompt_tokens=model.max_prompt_tokens,
+        steps=model.steps,
+        guidance=model.guidance,
+        note=model.note,
+    )

@@ -1,0 +1,42 @@
+"""Everything the routes need, built elsewhere and passed in."""
+
+from dataclasses import dataclass
+
+from edge.db.database import Database
+from edge.domain.conduct import Clock
+from edge.domain.events import EventHub
+from edge.domain.keyring import Keyring
+from edge.domain.runs import Runs
+from edge.settings import Settings
+from policies.schema import Plan, Policies
+from serve_app.contract import Generator
+from serve_app.storage.store import ObjectStore
+
+HEARTBEAT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    settings: Settings
+    policies: Policies
+    database: Database
+    store: ObjectStore
+    generator: Generator
+    hub: EventHub
+    keyring: Keyring
+    runs: Runs
+    clock: Clock
+    heartbeat_s: float = HEARTBEAT_S
+
+    @property
+    def session_idle_s(self) -> float:
+        return self.policies.retention.classes.session.duration.total_seconds()
+
+    @property
+    def forget_after_s(self) -> float:
+        """How long a job's bare state outlives its last picture."""
+        return self.policies.retention.classes.job_state.duration.total_seconds()
+
+    @property
+    def anonymous_plan(self) -> Plan:
+        return self.policies.plans.plans["anonymous"]

@@ -1,0 +1,71 @@
+"""What a deployment decides about the edge, read once from the environment. Promises and prices are in the policies."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from edge.errors import SettingsError
+from serve_app.storage.store import StoreSettings
+
+MIN_SECRET_CHARACTERS = 32
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    home: Path
+    port: int
+    public_url: str
+    database_url: str
+    secret: str
+    serve_url: str
+    serve_secret: str
+    store: StoreSettings
+    policies: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"<edge settings: {self.public_url}>"
+
+    @property
+    def is_https(self) -> bool:
+        return self.public_url.startswith("https://")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Settings":
+        """Raises SettingsError."""
+        home = Path(env.get("SFUMATO_HOME") or ".sfumato").absolute()
+        port = _port(env, "SFUMATO_PORT", 8080)
+        policies = env.get("SFUMATO_POLICIES")
+        return cls(
+            home=home,
+            port=port,
+            public_url=_url(env, "SFUMATO_PUBLIC_URL", f"http://localhost:{port}"),
+            database_url=env.get("SFUMATO_DATABASE_URL") or f"sqlite+aiosqlite:///{home / 'sfumato.db'}",
+            secret=_secret(env, "SFUMATO_SECRET"),
+            serve_url=_url(env, "SFUMATO_SERVE_URL", "http://127.0.0.1:8000"),
+            serve_secret=_secret(env, "SFUMATO_SERVE_SECRET"),
+            store=StoreSettings.from_env(env),
+            policies=Path(policies) if policies else None,
+        )
+
+
+def _port(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name) or str(default)
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise SettingsError(f"{name} is not a port: {text!r}")
+    return int(text)
+
+
+def _url(env: Mapping[str, str], name: str, default: str) -> str:
+    text = (env.get(name) or default).rstrip("/")
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
+        raise SettingsError(f"{name} must look like https://example.org, without a path")
+    return text
+
+
+def _secret(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name, "")
+    if len(value) < MIN_SECRET_CHARACTERS:
+        raise SettingsError(f"{name} must be set, with at least {MIN_SECRET_CHARACTERS} characters")
+    return value
