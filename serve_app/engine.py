@@ -128,7 +128,7 @@ class Engine:
 
     def _denoise(self) -> None:
         try:
-            self._measure()  # here, since the numeric libraries keep a pool of workers for each thread that calls them
+            self._measure()
         finally:
             self._is_warm.set()
         while (turn := self._next_pass()) is not None:
@@ -141,6 +141,7 @@ class Engine:
 
     def _measure(self) -> None:
         """Step time of every batch size, on throw-away rows."""
+        self._pipeline.enter_thread()
         key = self._pipeline.batch_key(self._usual)
         for size in ladder(self._times.max_forward_rows):
             rows = self._pipeline.start([self._usual] * (size // self._usual.forward_rows or 1))

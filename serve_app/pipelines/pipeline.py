@@ -63,6 +63,10 @@ class Pipeline(Protocol[RowT]):
     same time.
     """
 
+    def enter_thread(self) -> None:
+        """Called once by the thread that will call `start` and `step`: some libraries set thread counts per thread."""
+        ...
+
     def batch_key(self, spec: RowSpec) -> BatchKey:
         """Known before any tensor exists."""
         ...
