@@ -6,8 +6,10 @@ from time import time
 
 from litestar import Litestar
 
+from cluster.lifecycle import run_sweeper
 from edge.app import create_app
 from edge.db.database import Database, open_engine
+from edge.db.migrate import migrate
 from edge.domain.conduct import Clock, Conductor
 from edge.domain.events import MemoryHub
 from edge.domain.keyring import Keyring
@@ -58,6 +60,16 @@ def build_services(
         clock=clock,
         heartbeat_s=heartbeat_s,
     )
+
+
+async def run_sweeper_from(settings: Settings) -> None:
+    """Until cancelled."""
+    database = Database(open_engine(settings.database_url))
+    try:
+        await migrate(database.engine)
+        await run_sweeper(time, open_store(settings.store), database, load_policies(settings.policies))
+    finally:
+        await database.close()
 
 
 def configure_logging() -> None:
