@@ -1,0 +1,106 @@
+"""The house as it is drawn: which file may know which, and where a broad except stands."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ORDER = ["policies", "serve_app", "edge", "cluster"]
+EDGE_SEES = {"contract", "errors", "storage", "encode", "marks"}
+LAZY = "cluster/cli.py"  # imports inside its commands, so that each runs without the others' libraries
+
+# library -> where it may be imported
+PLACES = {
+    "torch": ("serve_app/pipelines/", "serve_app/embedded/", "serve_app/safety.py"),
+    "diffusers": ("serve_app/pipelines/", "serve_app/embedded/"),
+    "ray": ("serve_app/replica.py", "cluster/"),
+    "stripe": ("edge/domain/billing.py",),
+    "minio": ("serve_app/storage/",),
+    "litestar": ("edge/", "cluster/compose_edge.py"),
+}
+
+# every broad except, by file and function, with what it must outlive
+BROAD = {
+    ("serve_app/engine.py", "_denoise"): "the loop outlives whatever a row does",
+    ("serve_app/engine.py", "_step_each_alone"): "one request's failure is not the others'",
+    ("serve_app/delivery.py", "images"): "a decoder may raise anything; the callers must hear of it",
+    ("serve_app/delivery.py", "_finish"): "an encoder may raise anything; the caller must hear of it",
+    ("edge/db/database.py", "_write_together"): "every writer of a shared transaction hears how it ended",
+    ("edge/db/database.py", "_write_alone"): "the writer that asked gets the error",
+    ("edge/domain/conduct.py", "conduct"): "whatever the generator raises, the job ends in one final state",
+    ("edge/domain/conduct.py", "_end"): "listeners hear of the end even where the database does not take it",
+    ("cluster/lifecycle.py", "run_sweeper"): "the next minute is tried even when this one failed",
+}
+
+
+def sources() -> list[Path]:
+    return sorted(file for package in ORDER for file in (ROOT / package).rglob("*.py"))
+
+
+def name_of(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Dotted names of everything a file imports, function-local imports included."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("file", sources(), ids=name_of)
+def test_imports_go_one_way(file: Path):
+    own = ORDER.index(file.relative_to(ROOT).parts[0])
+    for name in imports(file):
+        package, _, rest = name.partition(".")
+        if package in ORDER:
+            assert ORDER.index(package) <= own, f"{name_of(file)} imports {name}"
+        if ORDER[own] == "edge" and package == "serve_app" and rest:
+            assert rest.split(".")[0] in EDGE_SEES, f"{name_of(file)} imports {name}"
+
+
+@pytest.mark.parametrize("file", sources(), ids=name_of)
+def test_heavy_libraries_stay_in_their_places(file: Path):
+    for name in imports(file):
+        places = PLACES.get(name.partition(".")[0])
+        if places is not None:
+            assert name_of(file).startswith(places), f"{name_of(file)} imports {name}"
+
+
+def test_no_import_cycle():
+    modules = {
+        name_of(file).removesuffix(".py").removesuffix("/__init__").replace("/", "."): file for file in sources()
+    }
+    graph = {module: {name for name in imports(file) if name in modules} - {module} for module, file in modules.items()}
+    while leaves := {module for module, needs in graph.items() if not needs}:
+        graph = {module: needs - leaves for module, needs in graph.items() if module not in leaves}
+    assert not graph, f"in a cycle, or above one: {sorted(graph)}"
+
+
+def test_only_the_command_line_imports_inside_functions():
+    for file in sources():
+        tree = ast.parse(file.read_text("utf-8"))
+        inside = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) and n not in tree.body]
+        assert not inside or name_of(file) == LAZY, name_of(file)
+
+
+def test_every_broad_except_is_known():
+    found = {place for file in sources() for place in broad_excepts(file)}
+    assert found == set(BROAD)
+
+
+def broad_excepts(file: Path) -> Iterator[tuple[str, str]]:
+    for function in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        for node in ast.walk(function):
+            if isinstance(node, ast.ExceptHandler) and (
+                node.type is None
+                or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"})
+            ):
+                yield name_of(file), function.name
