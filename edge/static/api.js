@@ -1,0 +1,46 @@
+// Calls to our own server. Whatever goes wrong becomes a Refusal whose message can be shown as it is.
+
+import { setByServer } from "./time.js";
+
+export class Refusal extends Error {
+  constructor(message, { code = null, param = null, retryAfterS = null } = {}) {
+    super(message);
+    Object.assign(this, { code, param, retryAfterS });
+  }
+}
+
+export async function call(method, path, body = undefined, options = {}) {
+  const reply = await reach(path, {
+    method,
+    headers: body === undefined ? {} : { "Content-Type": "application/json" },
+    body: body === undefined ? undefined : JSON.stringify(body),
+    cache: "no-store",
+    ...options,
+  });
+  setByServer(reply.headers.get("Date"));
+  if (!reply.ok) throw await refusalOf(reply);
+  return reply;
+}
+
+export function refusal({ message, code, param, retry_after: retryAfterS }) {
+  return new Refusal(message ?? "Something went wrong here.", { code, param, retryAfterS });
+}
+
+export function unreachable() {
+  const message = navigator.onLine ? "The server does not answer." : "You are offline.";
+  return new Refusal(message, { code: "unreachable" });
+}
+
+async function reach(path, request) {
+  try {
+    return await fetch(path, request);
+  } catch (error) {
+    throw error.name === "AbortError" ? error : unreachable();
+  }
+}
+
+async function refusalOf(reply) {
+  const { error = {} } = await reply.json().catch(() => ({}));
+  const retryAfterS = Number(reply.headers.get("Retry-After")) || null;
+  return new Refusal(error.message ?? `The server answered ${reply.status}.`, { ...error, retryAfterS });
+}

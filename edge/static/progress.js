@@ -1,0 +1,57 @@
+// How far the drawing is: the line to look at, and the few sentences that are read aloud.
+
+import { about } from "./time.js";
+
+const TITLE = document.title;
+
+export class Progress {
+  constructor(element, said) {
+    this.element = element;
+    this.bar = element.querySelector("progress");
+    this.line = element.querySelector("p");
+    this.said = said;
+  }
+
+  begin() {
+    this.element.classList.remove("over");
+    this.bar.removeAttribute("value");
+    this.#write("Sending");
+  }
+
+  queued({ position, eta_s }) {
+    const place = position > 0 ? `${ordinal(position + 1)} in line` : "Next in line";
+    this.#write(eta_s > 0 ? `${place}, ${about(eta_s)}` : place);
+    this.say(this.line.textContent);
+  }
+
+  step({ done, total }, text = `Step ${done} of ${total}`) {
+    if (!this.bar.hasAttribute("value")) this.say("Drawing");
+    this.bar.max = total;
+    this.bar.value = done;
+    this.#write(text);
+    document.title = `${Math.round((100 * done) / total)} % · ${TITLE}`;
+  }
+
+  interrupted(isSo) {
+    if (isSo) this.#write("The connection is interrupted; trying again");
+  }
+
+  end(sentence) {
+    this.element.classList.add("over");
+    document.title = TITLE;
+    this.say(sentence);
+  }
+
+  say(sentence) {
+    this.said.textContent = sentence;
+  }
+
+  #write(text) {
+    this.line.textContent = text;
+  }
+}
+
+function ordinal(count) {
+  const ending = { one: "st", two: "nd", few: "rd", other: "th" };
+  return `${count}${ending[new Intl.PluralRules("en", { type: "ordinal" }).select(count)]}`;
+}
