@@ -21,7 +21,7 @@ class Pixels(NamedTuple):
 
 def parse_size(text: str) -> Pixels:
     """`256x128` -> Pixels(256, 128); ValueError for anything else."""
-    if not re.match(SIZE_PATTERN, text):
+    if not re.fullmatch(SIZE_PATTERN, text):
         raise ValueError(f"{text!r} is not WIDTHxHEIGHT")
     width, height = text.split("x")
     return Pixels(int(width), int(height))

@@ -1,0 +1,142 @@
+"""Policy files: what ships loads, and every mistake is named by file and place."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from policies.load import PolicyError, load_policies, model_digest
+
+FILES = ["retention.toml", "plans.toml", "models.toml"]
+
+Edit = Callable[[str, str, str], None]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A copy of the shipped files."""
+    for name in FILES:
+        (tmp_path / name).write_text((resources.files("policies") / name).read_text("utf-8"), "utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def edit(directory: Path) -> Edit:
+    """Replace text in one of the copies."""
+
+    def replace(name: str, old: str, new: str) -> None:
+        text = (directory / name).read_text("utf-8")
+        assert old in text
+        (directory / name).write_text(text.replace(old, new, 1), "utf-8")
+
+    return replace
+
+
+def error_of(directory: Path) -> str:
+    with pytest.raises(PolicyError) as caught:
+        load_policies(directory)
+    return str(caught.value)
+
+
+def test_the_shipped_files_load():
+    policies = load_policies()
+    assert policies.plans.plans["anonymous"].retention.default == timedelta(hours=1)
+    assert policies.models.models["sfumato-embedded"].auto_size == "256x256"
+
+
+def test_a_directory_of_the_operator_replaces_the_shipped_files(directory: Path, edit: Edit):
+    edit("plans.toml", "max_images = 10", "max_images = 2")
+    assert load_policies(directory).plans.plans["anonymous"].max_images == 2
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(directory: Path, name: str):
+    (directory / name).unlink()
+    assert error_of(directory).endswith(f"{name} is missing")
+
+
+def test_text_that_is_no_toml_is_named_by_file(directory: Path):
+    (directory / "plans.toml").write_text("version = = 1")
+    assert error_of(directory).startswith("plans.toml: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "path"),
+    [
+        ("retention.toml", "[classes.logs]", "[classes.logs]\ncolour = 1", "$.classes.logs"),
+        ("plans.toml", "[traffic.paid]", "[traffic.paid]\nwieght = 1", "$.traffic[...]"),
+        ("models.toml", "minimum = 4,", "minimum = 4, maximal = 9,", "$.models[...].steps"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_its_path(directory: Path, edit: Edit, name: str, old: str, new: str, path: str):
+    edit(name, old, new)
+    error = error_of(directory)
+    assert error.startswith(f"{name}: Object contains unknown field")
+    assert path in error
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "path"),
+    [
+        ("retention.toml", 'kept_for = "P7D"', 'kept_for = "a week"', "$.classes.logs.kept_for"),
+        ("plans.toml", "weight = 1.0", "weight = 0", "$.traffic[...].weight"),
+        ("plans.toml", "max_images = 10", "max_images = 11", "$.plans[...].max_images"),
+        ("models.toml", 'auto_size = "256x256"', 'auto_size = "256"', "$.models[...].auto_size"),
+        ("models.toml", "version = 1", "version = 0", "$.version"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_path(directory: Path, edit: Edit, name: str, old: str, new: str, path: str):
+    edit(name, old, new)
+    error = error_of(directory)
+    assert error.startswith(f"{name}: ")
+    assert path in error
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("retention.toml", "version = 1", "version = 2", "retention.toml: `version` is 2"),
+        ("models.toml", "version = 1", "version = 2", "models.toml: `version` is 2"),
+        ("retention.toml", 'kept_for = "P7D"', "", "$.classes.logs: give either"),
+        (
+            "retention.toml",
+            'kept_for = "P7D"',
+            'kept_for = "P7D"\nkept_until = "the job ends"',
+            "$.classes.logs: give either",
+        ),
+        ("retention.toml", "[1, 2, 8, 31]", "[1, 2, 8]", "$.plans.api.retention.maximum: no backstop class"),
+        ("plans.toml", 'traffic = "paid"', 'traffic = "free"', "$.plans.api.traffic: there is no class `free`"),
+        ("plans.toml", '["sfumato-embedded"]', '["other"]', "$.plans.anonymous.models: models.toml has no `other`"),
+        ("plans.toml", 'default = "PT1H"', 'default = "P2D"', "$.plans.anonymous.retention: the default is longer"),
+        ("models.toml", 'auto_size = "256x256"', 'auto_size = "96x96"', "auto_size: 96x96 is not among `sizes`"),
+        ("models.toml", "low = 4", "low = 3", ".steps.low: outside"),
+        ("models.toml", "high = 28", "high = 51", ".steps.high: outside"),
+        ("models.toml", "default = 2.0", "default = 11.0", ".guidance.default: outside"),
+        ("models.toml", 'family = "embedded"', 'family = "unet"', ".weights: this family needs a directory"),
+    ],
+)
+def test_a_contradiction_is_named(directory: Path, edit: Edit, name: str, old: str, new: str, said: str):
+    edit(name, old, new)
+    assert said in error_of(directory)
+
+
+def test_sizes_of_a_unet_are_multiples_of_eight(directory: Path, edit: Edit):
+    edit("models.toml", 'family = "embedded"', 'family = "unet"\nweights = "/models/one"')
+    edit("models.toml", '"128x128"', '"130x128"')
+    assert error_of(directory).endswith(".sizes: 130x128 is not divisible by 8")
+
+
+def test_all_contradictions_are_named_at_once(directory: Path, edit: Edit):
+    edit("models.toml", "low = 4", "low = 3")
+    edit("plans.toml", 'traffic = "paid"', 'traffic = "free"')
+    assert len(error_of(directory).splitlines()) == 2
+
+
+def test_the_digest_changes_with_the_model():
+    model = load_policies().models.models["sfumato-embedded"]
+    warmer = msgspec.structs.replace(model, guidance=msgspec.structs.replace(model.guidance, default=3.0))
+    assert model_digest(model) == model_digest(load_policies().models.models["sfumato-embedded"])
+    assert model_digest(model) != model_digest(warmer)
