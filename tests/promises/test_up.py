@@ -1,0 +1,209 @@
+"""`sfumato up` as a person runs it: real Ray Serve, real edge, real clients; then what is left on disk is searched.
+
+One start serves all tests of this file, since it takes a while; the last ones stop it and look at what it wrote.
+"""
+
+import base64
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from openai import BadRequestError, OpenAI
+
+from cluster.home import free_port
+from serve_app.storage.sealing import SealBroken, unseal
+
+CANARY = "xylocanaryprompt"
+CANARY_HEADERS = {
+    "user-agent": "xylocanaryagent",
+    "referer": "http://localhost/xylocanaryreferer",
+    "accept-language": "xy-xylocanarylanguage",
+}
+START_S, STOP_S = 150, 30
+
+
+class Running:
+    """One `sfumato up`."""
+
+    def __init__(self, directory: Path, env: dict[str, str], port: int, *arguments: str) -> None:
+        self.home = directory / "home"
+        self.base = f"http://localhost:{port}"
+        self.directory = directory
+        self.serve_port = env.get("SFUMATO_SERVE_PORT")
+        with (directory / "stdout").open("ab") as stdout, (directory / "stderr").open("ab") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "cluster.cli", "up", "--home", str(self.home), "--port", str(port), *arguments],
+                cwd=directory,
+                env=env,
+                stdout=stdout,
+                stderr=stderr,
+            )
+        self.await_ready(f"ready {self.base}")
+
+    @property
+    def output(self) -> str:
+        return (self.directory / "stdout").read_text()
+
+    def await_ready(self, line: str) -> None:
+        deadline = time.monotonic() + START_S
+        before = self.output.count(line)
+        while self.output.count(line) == before:
+            problem = (self.directory / "stderr").read_text()
+            assert self.process.poll() is None, problem
+            assert time.monotonic() < deadline, problem
+            time.sleep(0.2)
+
+    def secret(self, name: str) -> str:
+        lines = (self.home / "secrets.env").read_text().splitlines()
+        return next(line.partition("=")[2] for line in lines if line.startswith(f"{name}="))
+
+    def busy_rows(self) -> int:
+        url = f"http://127.0.0.1:{self.serve_port}/m/sfumato-embedded/status"
+        request = urllib.request.Request(
+            url, headers={"authorization": f"Bearer {self.secret('SFUMATO_SERVE_SECRET')}"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            status = json.loads(reply.read())
+        return status["running_rows"] + status["waiting_rows"]
+
+    def stop(self) -> list[psutil.Process]:
+        """Ends it; returns what outlived it."""
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(STOP_S) == 0
+        _, alive = psutil.wait_procs(family, timeout=5)
+        return alive
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SFUMATO_", "RAY_"))}
+    return kept | {"PYTHONPATH": str(Path(__file__).parents[2])} | more
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    env = environment(SFUMATO_SERVE_PORT=str(free_port()))
+    up = Running(tmp_path_factory.mktemp("up"), env, free_port())
+    yield up
+    if up.process.poll() is None:
+        up.stop()
+
+
+@pytest.fixture
+def client(running: Running) -> OpenAI:
+    return OpenAI(base_url=f"{running.base}/v1", api_key="anonymous", max_retries=0, default_headers=CANARY_HEADERS)
+
+
+def fetch(url: str, method: str = "GET") -> bytes:
+    request = urllib.request.Request(url, headers=CANARY_HEADERS, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            return reply.read()
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
+
+
+def test_it_shows_a_first_picture_and_what_to_try(running: Running):
+    lines = running.output.splitlines()
+    assert lines[-1] == f"ready {running.base}"
+    assert (running.directory / "sfumato-first.png").read_bytes().startswith(b"\x89PNG")
+    told = running.output
+    for word in ("address", "gone at", "curl", "from openai import OpenAI"):
+        assert word in told
+
+
+def test_the_openai_client_generates_by_address_and_inline(client: OpenAI):
+    by_url = client.images.generate(prompt=f"a dog {CANARY}", n=2, size="128x128")
+    assert by_url.data is not None
+    assert [fetch(str(image.url))[:4] for image in by_url.data] == [b"\x89PNG"] * 2
+    inline = client.images.generate(prompt=f"a cat {CANARY}", response_format="b64_json", output_format="webp")
+    assert inline.data is not None
+    assert base64.b64decode(str(inline.data[0].b64_json))[8:12] == b"WEBP"
+
+
+def test_the_openai_client_streams_partial_images(client: OpenAI):
+    events = list(client.images.generate(prompt=f"a castle {CANARY}", stream=True, partial_images=2))
+    assert [event.type for event in events] == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
+
+
+def test_a_mistake_is_a_typed_error_that_names_the_field(client: OpenAI):
+    with pytest.raises(BadRequestError) as caught:
+        client.images.generate(prompt=CANARY, size="1024x1024")
+    assert caught.value.param == "size"
+
+
+def test_nothing_goes_on_for_a_client_that_left(running: Running, client: OpenAI):
+    stream = client.images.generate(
+        prompt=f"a tiger {CANARY}", n=10, stream=True, partial_images=3, extra_body={"steps": 50}
+    )
+    next(iter(stream))
+    assert running.busy_rows() > 0
+    stream.close()
+    deadline = time.monotonic() + 2
+    while running.busy_rows():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_deleted_picture_is_gone_at_once(client: OpenAI):
+    made = client.images.generate(prompt=f"a robot {CANARY}")
+    assert made.data is not None
+    url = str(made.data[0].url)
+    fetch(url)
+    fetch(url, "DELETE")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        fetch(url)
+    assert caught.value.code == 410
+
+
+def test_it_ends_every_process_and_a_second_start_picks_up(running: Running):
+    address = next(line.split()[1] for line in running.output.splitlines() if line.startswith("address"))
+    assert running.stop() == []
+    port = int(running.base.rpartition(":")[2])
+    again = Running(running.directory, environment(), port, "--no-ray")
+    try:
+        assert fetch(address).startswith(b"\x89PNG")
+    finally:
+        assert again.stop() == []
+
+
+def test_no_prompt_and_no_browser_header_is_in_anything_it_wrote(running: Running):
+    assert running.process.poll() is not None, "runs after it has stopped"
+    words = [word.encode() for word in ("xylocanary", "a tiger", "a castle")]
+    ray_directories = Path("/tmp").glob("sfumato-ray-*")  # where a home's path is too long for Ray's sockets
+    for file in (file for place in (running.directory, *ray_directories) for file in place.rglob("*")):
+        if file.is_file():
+            data = file.read_bytes()
+            assert not [word for word in words if word in data], file
+        assert "xylocanary" not in str(file)
+
+
+def test_a_stolen_database_and_store_show_no_picture_and_no_address(running: Running):
+    """The thief has both, and tries what they hold: every value of every row as a secret for every object."""
+    database = running.home / "sfumato.db"
+    rows = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    tables = [name for (name,) in rows.execute("select name from sqlite_master where type = 'table'")]
+    values = {value for table in tables for row in rows.execute(f"select * from {table}") for value in row}
+    rows.close()
+    secrets = {bytes(v) if isinstance(v, bytes) else str(v).encode() for v in values if v is not None}
+    address = next(line.split()[1] for line in running.output.splitlines() if line.startswith("address"))
+    assert address.rpartition("/")[2].encode() not in database.read_bytes()
+    objects = [file for file in (running.home / "objects").rglob("*") if file.is_file()]
+    assert objects
+    for file in objects:
+        sealed, key = file.read_bytes(), file.relative_to(running.home / "objects").as_posix()
+        assert b"PNG" not in sealed[:16]
+        for secret in secrets:
+            with pytest.raises(SealBroken):
+                unseal(secret, key, sealed)
