@@ -17,7 +17,7 @@ async def migrate(engine: AsyncEngine) -> None:
         await connection.run_sync(_upgrade)
 
 
-def migrations_config(connection: Connection | None = None) -> Config:
+def migrations_config(connection: Connection) -> Config:
     """For our own upgrade, and for `alembic revision` by hand."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
@@ -26,6 +26,10 @@ def migrations_config(connection: Connection | None = None) -> Config:
 
 
 def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(
+            "BEGIN IMMEDIATE"
+        )  # the driver would begin at the first row only, too late for a lock
     command.upgrade(migrations_config(connection), "head")
 
 

@@ -1,0 +1,142 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from litestar.testing import AsyncTestClient
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from cluster.lifecycle import Swept, sweep_once
+from edge.db.rows import ImageRow, JobRow, SessionRow
+from serve_app.errors import StoreUnavailable
+from tests.edge.edges import BASE_URL, Clock, Edge, make_edge
+
+DAY_S = 86400
+
+
+@pytest.fixture
+async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
+    edge = make_edge(tmp_path, Clock())
+    async with AsyncTestClient(edge.app, base_url=BASE_URL) as client:
+        edge.client = client
+        yield edge
+
+
+async def swept(edge: Edge) -> Swept:
+    services = edge.services
+    return await sweep_once(edge.clock(), services.store, services.database, services.policies)
+
+
+async def counts(edge: Edge) -> tuple[int, int, int]:
+    def count(db: Session) -> tuple[int, int, int]:
+        images, jobs, sessions = (
+            db.scalar(select(func.count()).select_from(row)) or 0 for row in (ImageRow, JobRow, SessionRow)
+        )
+        return images, jobs, sessions
+
+    return await edge.services.database.read(count)
+
+
+async def objects(edge: Edge) -> int:
+    return len(await edge.services.store.keys("img/"))
+
+
+async def test_nothing_goes_before_its_minute_and_all_of_it_then(edge: Edge) -> None:
+    url = (await edge.draw(n=3, retention="PT1M")).json()["data"][0]["url"]
+    edge.clock.advance(59)
+    await swept(edge)
+    assert (await objects(edge), (await counts(edge))[0]) == (3, 3)
+    edge.clock.advance(1)
+    await swept(edge)
+    assert (await objects(edge), (await counts(edge))[0]) == (0, 0)
+    assert (await edge.client.get(url)).status_code == 410
+
+
+async def test_an_object_whose_row_was_never_written_goes_too(edge: Edge) -> None:
+    await edge.services.store.put(f"img/1d/20270115T0800Z/{'a' * 32}", b"sealed")
+    edge.clock.advance(3600)
+    result = await swept(edge)
+    assert (result.objects, await objects(edge)) == (1, 0)
+
+
+async def test_canaries_and_later_minutes_stay(edge: Edge) -> None:
+    await edge.services.store.put("img/1d/canary/x", b"canary")
+    await edge.draw(retention="P1D")
+    edge.clock.advance(3600)
+    await swept(edge)
+    assert await objects(edge) == 2
+
+
+async def test_a_sweep_that_was_cut_off_is_finished_by_the_next(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(_: object) -> None:
+        raise StoreUnavailable("down")
+
+    await edge.draw(retention="PT1M")
+    edge.clock.advance(60)
+    with monkeypatch.context() as down:
+        down.setattr(edge.services.store, "delete", refuse)
+        assert not (await swept(edge)).is_complete
+    assert await objects(edge) == 1
+    assert (await swept(edge)).is_complete
+    assert (await objects(edge), (await counts(edge))[0]) == (0, 0)
+
+
+async def test_a_deletion_that_the_store_missed_is_finished(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(_: object) -> None:
+        raise StoreUnavailable("down")
+
+    url = (await edge.draw()).json()["data"][0]["url"]
+    with monkeypatch.context() as down:
+        down.setattr(edge.services.store, "delete", refuse)
+        await edge.client.delete(url)
+    await swept(edge)
+    assert (await objects(edge), (await counts(edge))[0]) == (0, 0)
+
+
+async def test_the_bare_state_of_a_job_outlives_its_last_picture_by_a_day(edge: Edge) -> None:
+    await edge.draw(retention="PT1H")
+    edge.clock.advance(3600)
+    await swept(edge)
+    edge.clock.advance(DAY_S - 1)
+    await swept(edge)
+    assert (await counts(edge))[1] == 1
+    edge.clock.advance(1)
+    assert (await swept(edge)).jobs == 1
+    assert (await counts(edge))[1] == 0
+
+
+async def test_deleting_early_brings_the_end_of_the_state_forward(edge: Edge) -> None:
+    url = (await edge.draw(retention="P1D")).json()["data"][0]["url"]
+    await edge.client.delete(url)
+    edge.clock.advance(DAY_S)
+    assert (await swept(edge)).jobs == 1
+
+
+async def test_a_session_goes_when_it_was_idle_for_thirty_days(edge: Edge) -> None:
+    edge.sign_in(await edge.draw())
+    edge.clock.advance(20 * DAY_S)
+    await edge.draw()
+    edge.clock.advance(20 * DAY_S)
+    assert (await swept(edge)).sessions == 0
+    edge.clock.advance(11 * DAY_S)
+    assert (await swept(edge)).sessions == 1
+
+
+async def test_many_rows_go_in_batches(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        await edge.draw(n=10, retention="PT1M")
+    edge.clock.advance(60)
+    assert (await swept(edge)).rows == 30
+    assert await objects(edge) == 0
+
+
+async def test_what_is_left_on_disk_makes_no_picture_again(edge: Edge) -> None:
+    seed = 8_123_456_789_012_345
+    await edge.draw(seed=seed, retention="PT1M", prompt="a red apple canary")
+    edge.clock.advance(60)
+    await swept(edge)
+    for path in edge.home.rglob("*"):
+        if path.is_file():
+            left = path.read_bytes()
+            assert seed.to_bytes(8, "big")[1:] not in left
+            assert b"canary" not in left

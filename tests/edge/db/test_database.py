@@ -1,0 +1,68 @@
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from edge.db.database import Database, open_engine
+from edge.db.migrate import migrate
+from edge.db.rows import SessionRow
+from edge.domain.owner import Owner, OwnerId
+from edge.domain.sessions import touch_session
+from edge.errors import DatabaseUnavailable
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(open_engine(f"sqlite+aiosqlite:///{tmp_path}/db"))
+    await migrate(database.engine)
+    yield database
+    await database.close()
+
+
+def touch(name: str):  # noqa: ANN201
+    return lambda db: touch_session(db, Owner("session", OwnerId(name)), NOW)
+
+
+async def ids(database: Database) -> list[str]:
+    return await database.read(lambda db: list(db.scalars(select(SessionRow.id).order_by(SessionRow.id))))
+
+
+async def test_writes_that_arrive_together_share_a_commit(database: Database) -> None:
+    commits: list[object] = []
+    event.listen(database.engine.sync_engine, "commit", commits.append)
+    await asyncio.gather(*(database.write(touch(f"{number:032}")) for number in range(100)))
+    assert len(await ids(database)) == 100
+    assert len(commits) <= 2
+
+
+async def test_one_failing_write_undoes_no_other(database: Database) -> None:
+    def broken(db: Session) -> None:
+        db.add(SessionRow(id="broken"))
+        db.flush()
+
+    results = await asyncio.gather(
+        database.write(touch("a")), database.write(broken), database.write(touch("b")), return_exceptions=True
+    )
+    assert isinstance(results[1], IntegrityError)
+    assert await ids(database) == ["a", "b"]
+
+
+async def test_touching_twice_is_one_row(database: Database) -> None:
+    await asyncio.gather(database.write(touch("a")), database.write(touch("a")))
+    await database.write(touch("a"))
+    assert await ids(database) == ["a"]
+
+
+async def test_a_database_that_cannot_answer_says_so(tmp_path: Path) -> None:
+    database = Database(open_engine(f"sqlite+aiosqlite:///{tmp_path}/without-tables"))
+    with pytest.raises(DatabaseUnavailable):
+        await database.read(lambda db: db.scalar(select(SessionRow.id)))
+    with pytest.raises(DatabaseUnavailable):
+        await database.write(touch("a"))
+    await database.close()

@@ -1,0 +1,66 @@
+"""An edge over a scripted generator, a real SQLite file and a real object directory, on a clock that tests advance."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from httpx import Response
+from litestar import Litestar
+from litestar.testing import AsyncTestClient
+
+from cluster.compose_edge import build_services
+from edge.app import create_app
+from edge.services import Services
+from edge.settings import Settings
+from policies.load import load_policies
+from serve_app.storage.opening import open_store
+from tests.edge.scripted_generator import ScriptedGenerator
+
+BASE_URL = "http://testserver.local"
+START = 1_800_000_000.0
+
+
+@dataclass
+class Clock:
+    now: float = START
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Edge:
+    """One edge under test and what a test wants to reach of it."""
+
+    home: Path
+    clock: Clock
+    generator: ScriptedGenerator
+    services: Services
+    app: Litestar
+    client: AsyncTestClient[Litestar] = field(init=False)
+
+    async def draw(self, **fields: object) -> Response:
+        return await self.client.post("/v1/images/generations", json={"prompt": "a red apple", **fields})
+
+    async def submit(self, **fields: object) -> Response:
+        return await self.client.post("/v1/generations", json={"prompt": "a red apple", **fields})
+
+    def sign_in(self, reply: Response) -> dict[str, str]:
+        """From now on, calls are this session's."""
+        self.client.headers["authorization"] = f"Bearer {reply.headers['x-sfumato-session']}"
+
+
+def env_for(home: Path, **more: str) -> dict[str, str]:
+    secrets = {"SFUMATO_SECRET": "s" * 40, "SFUMATO_SERVE_SECRET": "t" * 40}
+    return {"SFUMATO_HOME": str(home), "SFUMATO_PUBLIC_URL": BASE_URL, **secrets, **more}
+
+
+def make_edge(home: Path, clock: Clock, heartbeat_s: float = 0.05, unwatched_s: float = 0.05) -> Edge:
+    settings = Settings.from_env(env_for(home))
+    generator = ScriptedGenerator(open_store(settings.store), clock)
+    services = build_services(
+        settings, load_policies(), generator, clock=clock, heartbeat_s=heartbeat_s, unwatched_s=unwatched_s
+    )
+    return Edge(home, clock, generator, services, create_app(services))

@@ -1,0 +1,98 @@
+import pytest
+
+from serve_app.errors import StoreUnavailable
+from tests.edge.edges import Edge
+from tests.edge.scripted_generator import PIXEL
+
+
+async def drawn(edge: Edge, **fields: object) -> str:
+    return (await edge.draw(**fields)).json()["data"][0]["url"]
+
+
+async def test_an_address_shows_the_picture_and_asks_not_to_be_kept(edge: Edge) -> None:
+    reply = await edge.client.get(await drawn(edge))
+    assert reply.content == PIXEL
+    assert reply.headers["content-type"] == "image/png"
+    assert reply.headers["cache-control"] == "private, no-store"
+    assert "noindex" in reply.headers["x-robots-tag"]
+    assert reply.headers["content-disposition"] == 'inline; filename="image.png"'
+
+
+async def test_a_download_is_an_attachment(edge: Edge) -> None:
+    reply = await edge.client.get(await drawn(edge, output_format="webp"), params={"download": "1"})
+    assert reply.headers["content-disposition"] == 'attachment; filename="image.webp"'
+    assert reply.headers["content-type"] == "image/webp"
+
+
+async def test_head_tells_the_size_without_the_bytes(edge: Edge) -> None:
+    reply = await edge.client.head(await drawn(edge))
+    assert (reply.status_code, reply.content) == (200, b"")
+    assert reply.headers["content-length"] == str(len(PIXEL))
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"), [("bytes=0-3", PIXEL[:4]), ("bytes=4-", PIXEL[4:]), ("bytes=-5", PIXEL[-5:])]
+)
+async def test_one_range_is_served(edge: Edge, asked: str, part: bytes) -> None:
+    reply = await edge.client.get(await drawn(edge), headers={"range": asked})
+    assert (reply.status_code, reply.content) == (206, part)
+    assert reply.headers["content-range"].endswith(f"/{len(PIXEL)}")
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1,3-4", "bytes=-", "bytes=9999-", "items=0-1"])
+async def test_any_other_range_gets_the_whole(edge: Edge, asked: str) -> None:
+    assert (await edge.client.get(await drawn(edge), headers={"range": asked})).status_code == 200
+
+
+async def test_a_changed_address_is_no_address(edge: Edge) -> None:
+    url = await drawn(edge)
+    for place in (30, 60, len(url) - 1):
+        other = "A" if url[place] != "A" else "B"
+        reply = await edge.client.get(url[:place] + other + url[place + 1 :])
+        assert reply.status_code == 404
+        assert reply.headers["content-type"] == "application/problem+json"
+
+
+async def test_the_minute_it_expires_it_is_gone_even_if_nobody_swept(edge: Edge) -> None:
+    url = await drawn(edge, retention="PT1M")
+    edge.clock.advance(59)
+    assert (await edge.client.get(url)).status_code == 200
+    edge.clock.advance(1)
+    reply = await edge.client.get(url)
+    assert (reply.status_code, reply.json()["code"]) == (410, "gone")
+
+
+async def test_whoever_holds_the_address_may_delete(edge: Edge) -> None:
+    url = await drawn(edge)
+    assert (await edge.client.delete(url)).status_code == 204
+    assert (await edge.client.get(url)).status_code == 410
+    assert (await edge.client.delete(url)).status_code == 410
+    assert await edge.services.store.keys("img/") == []
+
+
+async def test_an_object_that_vanished_is_gone(edge: Edge) -> None:
+    url = await drawn(edge)
+    await edge.services.store.delete(await edge.services.store.keys("img/"))
+    assert (await edge.client.get(url)).status_code == 410
+
+
+async def test_a_deletion_holds_while_the_store_is_down(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(_: object) -> None:
+        raise StoreUnavailable("down")
+
+    url = await drawn(edge)
+    with monkeypatch.context() as down:
+        down.setattr(edge.services.store, "delete", refuse)
+        assert (await edge.client.delete(url)).status_code == 204
+    assert (await edge.client.get(url)).status_code == 410
+    assert len(await edge.services.store.keys("img/")) == 1
+
+
+async def test_the_database_does_not_hold_the_address(edge: Edge) -> None:
+    url = await drawn(edge)
+    await edge.services.database.compact()
+    token = url.rsplit("/", 1)[1]
+    for path in edge.home.rglob("*"):
+        if path.is_file():
+            assert token.encode() not in path.read_bytes()
+            assert PIXEL not in path.read_bytes()

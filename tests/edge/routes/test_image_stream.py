@@ -1,0 +1,62 @@
+import base64
+import json
+
+from serve_app.contract import Failed
+from tests.edge.edges import START, Edge
+from tests.edge.scripted_generator import PIXEL
+
+
+def events_of(text: str) -> list[tuple[str | None, dict[str, object]]]:
+    """(event, data) of each frame; heartbeats are left out."""
+    frames = [
+        dict(line.split(": ", 1) for line in frame.split("\n"))
+        for frame in text.split("\n\n")
+        if frame and frame[0] != ":"
+    ]
+    return [(frame.get("event"), json.loads(frame["data"])) for frame in frames]
+
+
+async def test_partial_images_come_first_and_the_finished_one_last(edge: Edge) -> None:
+    reply = await edge.draw(stream=True, partial_images=2, seed=3)
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    names = [name for name, _ in events_of(reply.text)]
+    assert names == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
+    events = [data for _, data in events_of(reply.text)]
+    assert [event["type"] for event in events] == names
+    assert [event.get("partial_image_index") for event in events] == [0, 1, None]
+    last = events[-1]
+    assert base64.b64decode(str(last["b64_json"])) == PIXEL
+    assert (last["seed"], last["expires_at"], last["native_size"]) == (3, START + 3600, "64x64")
+    assert (await edge.client.get(str(last["url"]))).content == PIXEL
+
+
+async def test_each_of_several_images_is_completed_by_itself(edge: Edge) -> None:
+    completed = [data for _, data in events_of((await edge.draw(stream=True, n=3, seed=5)).text)]
+    assert [(event["index"], event["seed"]) for event in completed] == [(0, 5), (1, 6), (2, 7)]
+
+
+async def test_a_stream_that_is_not_stored_has_bytes_and_no_address(edge: Edge) -> None:
+    [(_, completed)] = events_of((await edge.draw(stream=True, retention="none")).text)
+    assert "url" not in completed
+    assert completed["b64_json"]
+
+
+async def test_a_refusal_at_once_is_a_status(edge: Edge) -> None:
+    edge.generator.failure = Failed("overloaded", "", 7.0)
+    reply = await edge.draw(stream=True)
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "7")
+
+
+async def test_a_failure_later_is_an_error_in_the_stream(edge: Edge) -> None:
+    edge.generator.failure = Failed("replica_lost", "")
+    edge.generator.fails_after_images = True
+    events = events_of((await edge.draw(stream=True, n=2)).text)
+    assert [name for name, _ in events] == ["image_generation.completed"] * 2 + [None]
+    assert events[-1][1]["error"]["code"] == "replica_lost"  # pyright: ignore[reportIndexIssue]
+
+
+async def test_what_a_stream_has_shown_stays_when_the_rest_fails(edge: Edge) -> None:
+    edge.generator.failure = Failed("replica_lost", "")
+    edge.generator.fails_after_images = True
+    events = events_of((await edge.draw(stream=True)).text)
+    assert (await edge.client.get(str(events[0][1]["url"]))).status_code == 200

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from edge.errors import SettingsError
+from edge.settings import Settings
+from tests.edge.edges import env_for
+
+
+def test_defaults_are_for_one_laptop(tmp_path: Path) -> None:
+    env = env_for(tmp_path)
+    del env["SFUMATO_PUBLIC_URL"]
+    settings = Settings.from_env(env)
+    assert settings.public_url == "http://localhost:8080"
+    assert settings.serve_url == "http://127.0.0.1:8000"
+    assert settings.database_url == f"sqlite+aiosqlite:///{tmp_path}/sfumato.db"
+    assert not settings.is_https
+
+
+@pytest.mark.parametrize("name", ["SFUMATO_SECRET", "SFUMATO_SERVE_SECRET"])
+def test_a_bad_secret_is_named_and_never_shown(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match=name) as caught:
+        Settings.from_env(env_for(tmp_path, **{name: "hunter2"}))
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SFUMATO_PORT", "http"),
+        ("SFUMATO_PORT", "0"),
+        ("SFUMATO_PUBLIC_URL", "example.org"),
+        ("SFUMATO_SERVE_URL", "x/y"),
+    ],
+)
+def test_a_wrong_value_names_its_variable(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_env(env_for(tmp_path, **{name: value}))
+
+
+def test_a_repr_shows_no_secret(tmp_path: Path) -> None:
+    env = env_for(tmp_path, SFUMATO_S3_SECRET_KEY="u" * 40)
+    shown = repr(Settings.from_env(env))
+    assert not any(secret in shown for secret in ("s" * 40, "t" * 40, "u" * 40))
