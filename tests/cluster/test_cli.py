@@ -1,0 +1,64 @@
+"""The command as a process: its answers, its mistakes, its exit status."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def sfumato(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SFUMATO_")}
+    return subprocess.run(
+        [sys.executable, "-m", "cluster.cli", *arguments],
+        cwd=cwd,
+        env=kept | {"PYTHONPATH": str(ROOT)} | env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_policies_check_reads_the_shipped_files(tmp_path: Path):
+    ended = sfumato("policies", "check", cwd=tmp_path)
+    assert ended.returncode == 0
+    assert "all agree" in ended.stdout
+
+
+def test_a_broken_policy_is_one_line_with_its_path(tmp_path: Path):
+    for file in (ROOT / "policies").glob("*.toml"):
+        (tmp_path / file.name).write_text(file.read_text().replace("max_images = 10", "max_images = 0"))
+    ended = sfumato("policies", "check", str(tmp_path), cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "plans.toml" in ended.stderr
+    assert "max_images" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_help_names_every_command(tmp_path: Path):
+    told = sfumato("--help", cwd=tmp_path).stdout
+    assert all(command in told for command in ("up", "edge", "serve", "sweep", "policies"))
+
+
+def test_an_edge_without_its_secret_says_which_and_stops(tmp_path: Path):
+    ended = sfumato("edge", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "SFUMATO_SECRET" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_up_on_a_port_in_use_is_one_line_and_starts_nothing(tmp_path: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        ended = sfumato("up", "--no-ray", "--port", port, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert (
+        ended.stderr.strip()
+        == f"sfumato: port {port} is in use: stop what listens there, or set SFUMATO_PORT or --port"
+    )
+    assert list(tmp_path.iterdir()) == []
