@@ -14,7 +14,7 @@ export async function drawKept(order, watch, signal) {
   const job = await follow(`/v1/generations/${id}`, watch, signal);
   if (job.status === "failed" || job.status === "blocked") throw refusal(job.error ?? {});
   job.images.forEach((image, index) => watch.image(index, image));
-  return { isCancelled: job.status === "cancelled", isTruncated: Boolean(job.truncated) };
+  return { isCancelled: job.status === "cancelled", isTruncated: job.truncated };
 }
 
 function follow(path, watch, signal) {
@@ -23,7 +23,7 @@ function follow(path, watch, signal) {
   heard("queued", (queue) => watch.queued(queue));
   heard("step", (step) => watch.step(step));
   heard("preview", (preview) => watch.preview(preview.index, dataUrl(preview)));
-  heard("image", (image) => watch.image(image.index, image));
+  heard("image", ({ index, image }) => image && watch.image(index, image));
   events.addEventListener("open", () => watch.interrupted(false));
 
   const ended = new Promise((resolve, reject) => {

@@ -105,7 +105,12 @@ const deeds = {
   again: ({ order: { seed: _seed, ...order } }) => draw(order),
   seed: ({ image }) => form.fill("seed", image.seed),
   async copy({ address }, button) {
-    await navigator.clipboard.writeText(address);
+    try {
+      await navigator.clipboard.writeText(address);
+    } catch {
+      trouble.note(address); // no clipboard here: without https there is none
+      return;
+    }
     const label = button.querySelector("span");
     label.textContent = "Copied";
     progress.say("Address copied. Whoever has it can see the picture, until it goes.");

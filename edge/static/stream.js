@@ -11,25 +11,20 @@ export async function drawUnkept(order, watch, signal) {
   const marks = { done: 0, total: order.n * (PREVIEWS + 1) };
   try {
     const reply = await call("POST", "/v1/images/generations", wish, { signal });
-    let isTruncated = false;
-    for await (const event of serverSent(reply.body)) {
-      hear(event, watch, marks);
-      isTruncated ||= Boolean(event.truncated);
-    }
-    return { isCancelled: false, isTruncated };
+    for await (const event of serverSent(reply.body)) hear(event, watch, marks);
+    return { isCancelled: false };
   } catch (error) {
-    if (error.name === "AbortError") return { isCancelled: true, isTruncated: false };
+    if (error.name === "AbortError") return { isCancelled: true };
     throw error instanceof TypeError ? unreachable() : error;
   }
 }
 
 function hear(event, watch, marks) {
   if (event.error) throw refusal(event.error);
-  const index = event.index ?? 0;
   marks.done += 1;
   watch.step(marks);
-  if (event.type === "image_generation.partial_image") watch.preview(index, dataUrl(event));
-  if (event.type === "image_generation.completed") watch.image(index, { ...event, blob: blobOf(event) });
+  if (event.type === "image_generation.partial_image") watch.preview(event.index, dataUrl(event));
+  if (event.type === "image_generation.completed") watch.image(event.index, { ...event, blob: blobOf(event) });
 }
 
 function blobOf({ b64_json, output_format }) {

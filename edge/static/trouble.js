@@ -1,7 +1,5 @@
 // What went wrong and belongs to no field: a sentence, and when it makes sense a button to try again in time.
 
-import { about } from "./time.js";
-
 export class Trouble {
   constructor(element, onRetry) {
     this.element = element;
@@ -13,7 +11,7 @@ export class Trouble {
   show({ message, retryAfterS }, order) {
     this.clear();
     this.order = order;
-    this.sentence.textContent = retryAfterS ? `${message} Try again in ${about(retryAfterS)}.` : message;
+    this.sentence.textContent = message;
     this.element.hidden = false;
     this.button.hidden = order === null;
     if (order && retryAfterS) this.#countDown(Math.ceil(retryAfterS));
