@@ -113,6 +113,31 @@ def sweep() -> None:
     asyncio.run(run_sweeper_from(settings))
 
 
+@app.command
+def bench(*rows: str, rounds: int = 5, seconds: float = 8.0) -> None:
+    """Measure the rows that are named, or all, and write them to `cluster/bench/results`.
+
+    Parameters
+    ----------
+    rows
+        E1 to E5, E7, E9, D1, D4, D6.
+    rounds
+        How often each side is measured, in turns.
+    seconds
+        Length of one measuring window.
+    """
+    from cluster.ray_environment import set_ray_environment
+
+    set_ray_environment(os.environ)
+    from cluster.bench.bench import UnknownRow, run_bench
+
+    _log_to_stderr()
+    try:
+        run_bench(rows, rounds=rounds, seconds=seconds)
+    except UnknownRow as error:
+        _stop(error)
+
+
 @policies.command
 def check(directory: Path | None = None) -> None:
     """Read the policy files and say whether they hold together.

@@ -1,0 +1,58 @@
+"""The requests that benchmarks send: one image, inline, nothing stored, each caller another visitor."""
+
+import random
+from collections.abc import Mapping
+from itertools import count
+
+from cluster.bench.load import Arrival, poisson_times
+from policies.load import model_digest
+from policies.schema import Policies
+from policies.size import parse_size
+from serve_app.contract import GenerateRequest, Prompt, Turn
+
+MODEL = "sfumato-embedded"
+PROMPTS = ("a red apple", "a blue car", "a sunflower", "a green tree", "a yellow house", "a white cat")
+
+
+class Orders:
+    """Seeded, so that every side gets the same work at the same times."""
+
+    def __init__(self, policies: Policies) -> None:
+        self._model = policies.models.models[MODEL]
+        self._digest = model_digest(self._model)
+        self._anonymous = policies.plans.traffic["anonymous"]
+        self._numbers = count()
+
+    def one(
+        self, to: str, steps: int, *, prompt: str = PROMPTS[0], seed: int = 0, previews: int = 0
+    ) -> GenerateRequest:
+        """`to` is the application that shall answer."""
+        number = next(self._numbers)
+        width_px, height_px = parse_size(self._model.auto_size)
+        return GenerateRequest(
+            job_id=f"bench-{number}",
+            model=to,
+            policy_digest=self._digest,
+            prompt=Prompt(prompt),
+            n=1,
+            width_px=width_px,
+            height_px=height_px,
+            steps=steps,
+            guidance=1.0,
+            seed=seed,
+            turn=Turn("anonymous", f"visitor-{number}", self._anonymous.weight, self._anonymous.deadline_s),
+            previews=previews,
+            inline=True,
+        )
+
+    def arrivals(
+        self, to: str, shares: Mapping[int, float], *, rate_per_s: float, until_s: float, seed: int
+    ) -> list[Arrival]:
+        """Poisson arrivals; `shares` says how often each number of steps is asked for."""
+        chance = random.Random(f"{seed} what")
+        arrivals: list[Arrival] = []
+        for at_s in poisson_times(rate_per_s, until_s, seed):
+            steps = chance.choices(list(shares), list(shares.values()))[0]
+            request = self.one(to, steps, prompt=chance.choice(PROMPTS), seed=chance.randrange(2**32))
+            arrivals.append(Arrival(at_s, request))
+        return arrivals
