@@ -44,7 +44,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             secret=_secret(env, "SFUMATO_SECRET"),
             serve_url=_url(env, "SFUMATO_SERVE_URL", "http://127.0.0.1:8000"),
             serve_secret=_secret(env, "SFUMATO_SERVE_SECRET"),
-            store=StoreSettings.from_env(env),
+            store=_store(env),
             policies=Path(policies) if policies else None,
         )
 
@@ -62,6 +62,13 @@ def _url(env: Mapping[str, str], name: str, default: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
         raise SettingsError(f"{name} must look like https://example.org, without a path")
     return text
+
+
+def _store(env: Mapping[str, str]) -> StoreSettings:
+    try:
+        return StoreSettings.from_env(env)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _secret(env: Mapping[str, str], name: str) -> str:

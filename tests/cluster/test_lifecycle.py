@@ -2,23 +2,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from litestar.testing import AsyncTestClient
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cluster.lifecycle import Swept, sweep_once
 from edge.db.rows import ImageRow, JobRow, SessionRow
 from serve_app.errors import StoreUnavailable
-from tests.edge.edges import BASE_URL, Clock, Edge, make_edge
+from tests.edge.edges import Clock, Edge, make_edge
 
 DAY_S = 86400
 
 
 @pytest.fixture
 async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
-    edge = make_edge(tmp_path, Clock())
-    async with AsyncTestClient(edge.app, base_url=BASE_URL) as client:
-        edge.client = client
+    async with make_edge(tmp_path, Clock()).opened() as edge:
         yield edge
 
 

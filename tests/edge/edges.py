@@ -1,11 +1,13 @@
 """An edge over a scripted generator, a real SQLite file and a real object directory, on a clock that tests advance."""
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from httpx import Response
+from httpx2 import ASGITransport, AsyncClient, Response
 from litestar import Litestar
-from litestar.testing import AsyncTestClient
 
 from cluster.compose_edge import build_services
 from edge.app import create_app
@@ -39,7 +41,14 @@ class Edge:
     generator: ScriptedGenerator
     services: Services
     app: Litestar
-    client: AsyncTestClient[Litestar] = field(init=False)
+    client: AsyncClient = field(init=False)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator["Edge"]:
+        """The app has started, and `client` talks to it in this very event loop."""
+        transport = ASGITransport(self.app)
+        async with started(self.app), AsyncClient(transport=transport, base_url=BASE_URL) as self.client:
+            yield self
 
     async def draw(self, **fields: object) -> Response:
         return await self.client.post("/v1/images/generations", json={"prompt": "a red apple", **fields})
@@ -50,6 +59,27 @@ class Edge:
     def sign_in(self, reply: Response) -> dict[str, str]:
         """From now on, calls are this session's."""
         self.client.headers["authorization"] = f"Bearer {reply.headers['x-sfumato-session']}"
+
+
+@asynccontextmanager
+async def started(app: Litestar) -> AsyncGenerator[None]:
+    """Enters and leaves the app's lifespan in one task of its own, as a server does: fixtures change tasks."""
+    ready, leave = asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:
+        async with app.lifespan():
+            ready.set()
+            await leave.wait()
+
+    living = asyncio.create_task(live())
+    waiting = asyncio.create_task(ready.wait())
+    await asyncio.wait([living, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    try:
+        yield
+    finally:
+        leave.set()
+        await living
 
 
 def env_for(home: Path, **more: str) -> dict[str, str]:

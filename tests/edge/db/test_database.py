@@ -25,7 +25,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     await database.close()
 
 
-def touch(name: str):  # noqa: ANN201
+def touch(name: str):
     return lambda db: touch_session(db, Owner("session", OwnerId(name)), NOW)
 
 

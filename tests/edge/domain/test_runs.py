@@ -1,25 +1,18 @@
 from pathlib import Path
 
-from litestar.testing import AsyncTestClient
-
 from edge.domain.jobs import LEASE_S
-from tests.edge.edges import BASE_URL, Clock, Edge, make_edge
-
-
-def client_of(edge: Edge) -> AsyncTestClient:
-    edge.client = AsyncTestClient(edge.app, base_url=BASE_URL)
-    return edge.client
+from tests.edge.edges import Clock, make_edge
 
 
 async def test_closing_the_edge_ends_its_jobs(tmp_path: Path) -> None:
     first = make_edge(tmp_path, Clock())
     first.generator.hold.clear()
-    async with client_of(first):
+    async with first.opened():
         reply = await first.submit()
         await first.generator.started.wait()
     assert first.generator.cancelled.is_set()
     second = make_edge(tmp_path, Clock())
-    async with client_of(second):
+    async with second.opened():
         second.sign_in(reply)
         job = (await second.client.get(reply.headers["location"])).json()
     assert (job["status"], job["error"]["code"]) == ("failed", "edge_lost")
@@ -28,10 +21,10 @@ async def test_closing_the_edge_ends_its_jobs(tmp_path: Path) -> None:
 async def test_a_job_whose_edge_died_is_failed_once_its_lease_has_passed(tmp_path: Path) -> None:
     lost, clock = make_edge(tmp_path, Clock()), Clock()
     lost.generator.hold.clear()
-    async with client_of(lost):
+    async with lost.opened():
         reply = await lost.submit()
         other = make_edge(tmp_path, clock)
-        async with client_of(other):
+        async with other.opened():
             other.sign_in(reply)
             assert (await other.client.get(reply.headers["location"])).json()["status"] in ("queued", "running")
             clock.advance(LEASE_S + 1)
@@ -43,12 +36,12 @@ async def test_a_job_whose_edge_died_is_failed_once_its_lease_has_passed(tmp_pat
 async def test_a_final_state_is_never_overwritten(tmp_path: Path) -> None:
     slow, clock = make_edge(tmp_path, Clock()), Clock()
     slow.generator.hold.clear()
-    async with client_of(slow):
+    async with slow.opened():
         reply = await slow.submit()
         slow.sign_in(reply)
         other = make_edge(tmp_path, clock)
         clock.advance(LEASE_S + 1)
-        async with client_of(other):
+        async with other.opened():
             pass  # entering ends what has no lease
         slow.generator.hold.set()
         await slow.client.get(f"{reply.headers['location']}/events")
@@ -59,7 +52,7 @@ async def test_a_final_state_is_never_overwritten(tmp_path: Path) -> None:
 async def test_a_lease_is_renewed_while_the_job_runs(tmp_path: Path) -> None:
     edge = make_edge(tmp_path, Clock())
     edge.generator.hold.clear()
-    async with client_of(edge):
+    async with edge.opened():
         reply = await edge.submit()
         edge.sign_in(reply)
         for _ in range(10):
