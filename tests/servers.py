@@ -73,6 +73,7 @@ def seaweedfs(directory: Path) -> Generator[S3Server]:
         "-s3",
         f"-s3.port={s3}",
         "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
         f"-s3.config={config}",
         "-volume.max=20",
         "-master.volumeSizeLimitMB=64",
@@ -82,6 +83,7 @@ def seaweedfs(directory: Path) -> Generator[S3Server]:
         url = f"http://127.0.0.1:{s3}"
         _wait(url, process, log)
         yield S3Server(url)
+    _remove_sockets([master, volume, filer, s3])
 
 
 def free_ports(count: int, *, grpc_offset: int = 0) -> list[int]:
@@ -127,6 +129,14 @@ def _process(command: list[str], directory: Path, output: int) -> Generator[subp
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # its orderly end takes 10 s, and its data goes with the test
         process.wait()
+
+
+def _remove_sockets(ports: list[int]) -> None:
+    """It listens on files beside its ports too, and leaves them."""
+    for port in ports:
+        for number in (port, port + GRPC_OFFSET):
+            for left in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):
+                left.unlink(missing_ok=True)
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
