@@ -1,12 +1,12 @@
 """From a model's policy entry to its pipeline, by family."""
 
+from pathlib import Path
+
 from policies.schema import Model
 from serve_app.pipelines.embedded import EmbeddedPipeline
 from serve_app.pipelines.pipeline import AnyPipeline
-
-
-class ModelLoadError(Exception):
-    """The weights are missing, unsafe or of another family; the message names the directory and what to do."""
+from serve_app.pipelines.unet import UnetPipeline
+from serve_app.pipelines.weights import ModelLoadError
 
 
 def load_pipeline(name: str, model: Model, *, threads: int | None = None) -> AnyPipeline:
@@ -15,4 +15,6 @@ def load_pipeline(name: str, model: Model, *, threads: int | None = None) -> Any
         case "embedded":
             return EmbeddedPipeline(name, threads=threads)
         case "unet":
-            raise ModelLoadError("the unet family is not here yet")
+            if model.weights is None:
+                raise ModelLoadError(f"{name} names no weights in models.toml; set `weights` to a local directory")
+            return UnetPipeline(name, Path(model.weights), sampler=model.sampler, threads=threads)
