@@ -3,10 +3,15 @@
 import logging
 import os
 import sys
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 from cyclopts import App, Parameter
+
+Flag = Annotated[bool, Parameter(negative=())]
+Tied = Annotated[bool, Parameter(show=False, negative=())]  # for `up`: end when standard input closes
 
 app = App(name="sfumato", help="Self-hosted image generation that forgets.", version_flags=["--version"])
 policies = App(name="policies", help="The files that the code obeys.")
@@ -16,7 +21,7 @@ app.command(policies)
 @app.command
 def up(
     *,
-    no_ray: Annotated[bool, Parameter(negative=())] = False,
+    no_ray: Flag = False,
     home: Path | None = None,
     port: int | None = None,
 ) -> None:
@@ -34,14 +39,12 @@ def up(
     from cluster.home import HomeError
     from cluster.up import run_up
 
-    try:
+    with _one_line(HomeError):
         sys.exit(run_up(os.environ, no_ray=no_ray, home=home, port=port))
-    except HomeError as error:
-        _stop(error)
 
 
 @app.command
-def edge(*, host: str = "127.0.0.1", in_process: Annotated[bool, Parameter(negative=())] = False) -> None:
+def edge(*, host: str = "127.0.0.1", in_process: Flag = False, tied: Tied = False) -> None:
     """Serve the page and the API, against Ray Serve at SFUMATO_SERVE_URL.
 
     Parameters
@@ -56,61 +59,67 @@ def edge(*, host: str = "127.0.0.1", in_process: Annotated[bool, Parameter(negat
     from cluster.edge_server import run_edge, serve_in_process
     from edge.errors import SettingsError
     from edge.settings import Settings
+    from policies.load import PolicyError, load_policies
 
-    _log_to_stderr()
-    try:
+    _begin(tied)
+    with _one_line(SettingsError, PolicyError):
         settings = Settings.from_env(os.environ)
-    except SettingsError as error:
-        _stop(error)
-    if in_process:
-        from policies.load import load_policies
-        from serve_app.compose import build_engines
-        from serve_app.settings import Settings as EngineSettings
-
-        engines = build_engines(EngineSettings.from_env(os.environ), load_policies(settings.policies))
-        asyncio.run(serve_in_process(settings, host, engines))
-    else:
+        policies = load_policies(settings.policies)
+    if not in_process:
         run_edge(settings, host)
+        return
+
+    from serve_app.compose import build_engines
+    from serve_app.pipelines.weights import ModelLoadError
+    from serve_app.settings import Settings as EngineSettings
+    from serve_app.settings import SettingsError as EngineSettingsError
+
+    with _one_line(EngineSettingsError, ModelLoadError):
+        engine_settings = EngineSettings.from_env(os.environ)
+        _require_models(engine_settings.models, policies.models.models)
+        engines = build_engines(engine_settings, policies)
+    asyncio.run(serve_in_process(settings, host, engines))
 
 
 @app.command
-def serve(*, address: str | None = None) -> None:
+def serve(*, address: str | None = None, tied: Tied = False) -> None:
     """Serve the models of SFUMATO_MODELS with Ray Serve.
 
     Parameters
     ----------
     address
-        Ray cluster to join, for example `auto`. Default: start Ray on this machine.
+        Ray cluster to join, for example `auto`. Default: start Ray on this machine, for this machine only.
     """
     from cluster.ray_environment import set_ray_environment
-
-    set_ray_environment(os.environ)
-    from cluster.serving import run_serve
+    from policies.load import PolicyError, load_policies
     from serve_app.settings import Settings, SettingsError
 
-    _log_to_stderr()
-    try:
+    _begin(tied)
+    with _one_line(SettingsError, PolicyError):
         settings = Settings.from_env(os.environ)
-    except SettingsError as error:
-        _stop(error)
+        if not settings.serve_secret:
+            raise SettingsError("SFUMATO_SERVE_SECRET must be set: the bearer between edge and replicas")
+        _require_models(settings.models, load_policies(settings.policies).models.models)
+    set_ray_environment(os.environ, alone=address is None)
+
+    from cluster.serving import run_serve
+
     run_serve(settings, address)
 
 
 @app.command
-def sweep() -> None:
+def sweep(*, tied: Tied = False) -> None:
     """Delete what is due, at each minute, until stopped."""
     import asyncio
 
     from cluster.compose_edge import run_sweeper_from
     from edge.errors import SettingsError
     from edge.settings import Settings
+    from policies.load import PolicyError
 
-    _log_to_stderr()
-    try:
-        settings = Settings.from_env(os.environ)
-    except SettingsError as error:
-        _stop(error)
-    asyncio.run(run_sweeper_from(settings))
+    _begin(tied)
+    with _one_line(SettingsError, PolicyError):
+        asyncio.run(run_sweeper_from(Settings.from_env(os.environ)))
 
 
 @app.command
@@ -132,10 +141,8 @@ def bench(*rows: str, rounds: int = 5, seconds: float = 8.0) -> None:
     from cluster.bench.bench import UnknownRow, run_bench
 
     _log_to_stderr()
-    try:
+    with _one_line(UnknownRow):
         run_bench(rows, rounds=rounds, seconds=seconds)
-    except UnknownRow as error:
-        _stop(error)
 
 
 @policies.command
@@ -150,15 +157,21 @@ def check(directory: Path | None = None) -> None:
     from policies.load import PolicyError, load_policies
 
     place = directory or (Path(os.environ["SFUMATO_POLICIES"]) if os.environ.get("SFUMATO_POLICIES") else None)
-    try:
+    with _one_line(PolicyError):
         loaded = load_policies(place)
-    except PolicyError as error:
-        _stop(error)
     print(f"{len(loaded.plans.plans)} plans, {len(loaded.models.models)} models: all agree")  # noqa: T201  its answer
 
 
 def main() -> None:
     app()
+
+
+def _begin(tied: bool) -> None:
+    from cluster.tie import end_with_starter
+
+    _log_to_stderr()
+    if tied:
+        end_with_starter()
 
 
 def _log_to_stderr() -> None:
@@ -167,9 +180,21 @@ def _log_to_stderr() -> None:
     )
 
 
-def _stop(error: Exception) -> NoReturn:
-    sys.stderr.write(f"sfumato: {error}\n")
-    sys.exit(2)
+def _require_models(wanted: Collection[str], offered: Collection[str]) -> None:
+    from serve_app.settings import SettingsError
+
+    if unknown := sorted(set(wanted) - set(offered)):
+        raise SettingsError(f"SFUMATO_MODELS names {', '.join(unknown)}, which models.toml lacks")
+
+
+@contextmanager
+def _one_line(*mistakes: type[Exception]) -> Generator[None]:
+    """What an operator can put right ends the process with its message and status 2, not with a traceback."""
+    try:
+        yield
+    except mistakes as error:
+        sys.stderr.write(f"sfumato: {error}\n")
+        sys.exit(2)
 
 
 if __name__ == "__main__":

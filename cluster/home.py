@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 MIN_FREE_BYTES = 512 * 1024 * 1024
@@ -33,12 +34,22 @@ def prepare_home(home: Path) -> dict[str, str]:
     return known
 
 
+def port_from(env: Mapping[str, str], variable: str, default: int) -> int:
+    """Raises HomeError."""
+    text = env.get(variable) or str(default)
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise HomeError(f"{variable} is not a port: {text!r}")
+    return int(text)
+
+
 def require_free_port(port: int, variable: str) -> None:
     """Raises HomeError when something listens there already."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+        except PermissionError as error:
+            raise HomeError(f"port {port} is not allowed here: choose one above 1023 with {variable}") from error
         except OSError as error:
             raise HomeError(f"port {port} is in use: stop what listens there, or set {variable}") from error
 

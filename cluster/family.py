@@ -1,0 +1,80 @@
+"""The children of `sfumato up`. Each leads its own session, so that ending it ends all it started, Ray's daemons too.
+
+A child also holds one end of a pipe as its standard input (`cluster.tie`): it ends even where this process was killed.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+STOP_LIMIT_S = 12.0
+TAIL_LINES = 12
+
+
+class ChildDied(Exception):
+    """A part ended by itself; the message names it and ends with its last log lines."""
+
+
+class Family:
+    """The children, by name, and their log files."""
+
+    def __init__(self, environment: Mapping[str, str], logs: Path) -> None:
+        self.logs = logs
+        self._environment = environment
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, command: str, *arguments: str) -> None:
+        with (self.logs / f"{command}.log").open("wb") as log:
+            self._children[command] = subprocess.Popen(
+                [sys.executable, "-m", "cluster.cli", command, "--tied", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
+            )
+
+    def require_alive(self) -> None:
+        """Raises ChildDied."""
+        for name, child in self._children.items():
+            if (status := child.poll()) is not None:
+                log = self.logs / f"{name}.log"
+                tail = "\n".join(log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
+                raise ChildDied(f"`sfumato {name}` ended with status {status}; the end of {log}:\n{tail}")
+
+    def stop(self) -> None:
+        """Asks each child to end, then ends what is left of its session; at once when another signal comes."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: self._kill())
+        for child in self._children.values():
+            if child.poll() is None:
+                child.terminate()
+        deadline_s = time.monotonic() + STOP_LIMIT_S
+        for child in self._children.values():
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(max(0.1, deadline_s - time.monotonic()))
+        self._kill()
+        for child in self._children.values():
+            child.wait()
+            if child.stdin is not None:
+                child.stdin.close()
+
+    def _kill(self) -> None:
+        for child in self._children.values():
+            _kill_session(child.pid)
+
+
+def _kill_session(session: int) -> None:
+    """Ray's daemons keep the session of whoever started them, though not its group."""
+    for process in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError):
+            fields = process.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session:
+                os.kill(int(process.parent.name), signal.SIGKILL)
+    with suppress(OSError):
+        os.killpg(session, signal.SIGKILL)
