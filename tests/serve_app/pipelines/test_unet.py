@@ -1,5 +1,6 @@
 """Parity of the UNet family: a row in any mixed batch equals StableDiffusionPipeline alone; no row changes another."""
 
+import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -274,3 +275,25 @@ def test_text_encoders_saved_under_their_old_names_are_read(tmp_path: Path, turb
     assert torch.equal(
         make(tmp_path).start([spec(0, 1, prompt="cat")])[0].text, make(turbo).start([spec(0, 1, prompt="cat")])[0].text
     )
+
+
+def test_tokenizers_saved_as_vocabulary_and_merges_are_read(tmp_path: Path, pipeline: UnetPipeline):
+    tokenizer = save_tiny_sd(tmp_path, timestep_spacing="trailing") / "tokenizer"
+    saved = json.loads((tokenizer / "tokenizer.json").read_text())
+    for file in tokenizer.iterdir():
+        file.unlink()
+    (tokenizer / "vocab.json").write_text(json.dumps(saved["model"]["vocab"]))
+    (tokenizer / "merges.txt").write_text("#version: 0.2\n")
+    (tokenizer / "tokenizer_config.json").write_text(json.dumps({"model_max_length": TOKENS}))
+    prompts = [spec(0, 1, prompt="cat"), spec(0, 1, prompt="word " * 9)]
+    for old, new in zip(make(tmp_path).start(prompts), pipeline.start(prompts), strict=True):
+        assert torch.equal(old.text, new.text)
+        assert old.truncated == new.truncated
+
+
+def test_half_precision_keeps_latents_in_float32(turbo: Path):
+    pipeline = UnetPipeline("m", turbo, sampler="euler_ancestral", threads=1, device="cpu", dtype=torch.bfloat16)
+    rows = pipeline.start([spec(1, 4, GUIDED, "cat", "dog"), spec(2, 2, PLAIN)])
+    finish(pipeline, rows)
+    assert all(row.latent.dtype == torch.float32 and row.latent.isfinite().all() for row in rows)
+    assert pipeline.decode(rows)[0].shape == pipeline.preview(rows)[0].shape
