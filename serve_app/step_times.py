@@ -66,23 +66,24 @@ class StepTimes:
     def batch_rows(self, key: BatchKey) -> int:
         """The smallest size whose throughput is as good as the best known, or one size up where more is not yet known.
 
-        Never below 2: a single row with guidance needs two.
+        Not below 2, a row with guidance, unless memory holds no more than one.
         """
         measured = self._measured.get(key)
         limit = self.max_forward_rows
         if measured is not None and measured.memory_limit is not None:
             limit = min(limit, measured.memory_limit)
+        least = min(2, limit)
         if measured is None or not measured.seconds:
-            return max(2, min(limit, 4))
+            return min(limit, 4)
         sizes = [n for n in ladder(limit) if n in measured.seconds and measured.seconds[n] <= self.max_step_s]
         if not sizes:
-            return 2
+            return least
         rates = {n: n / measured.seconds[n] for n in sizes}
         best = max(rates, key=lambda n: rates[n])
         largest_known = max(measured.seconds)
         if best >= largest_known and best < limit and self.predict(key, best * 2) <= self.max_step_s:
-            return max(2, min(limit, best * 2))
-        return max(2, min(n for n in sizes if rates[n] >= NEAR_BEST * rates[best]))
+            return max(least, min(limit, best * 2))
+        return max(least, min(n for n in sizes if rates[n] >= NEAR_BEST * rates[best]))
 
     def rows_per_s(self, key: BatchKey) -> float:
         rows = self.batch_rows(key)

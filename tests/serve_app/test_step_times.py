@@ -44,3 +44,11 @@ def test_out_of_memory_is_remembered():
     times = learned({n: 0.1 + 0.001 * n for n in ladder(16)})
     times.out_of_memory(KEY, 12)
     assert times.batch_rows(KEY) <= 6
+
+
+def test_where_memory_holds_one_row_only_the_batch_is_one():
+    key = BatchKey("one", (4, 8, 8), 16)
+    times = StepTimes(max_forward_rows=8, max_step_s=1.0)
+    times.observe(key, 1, 0.01)
+    times.out_of_memory(key, 2)
+    assert times.batch_rows(key) == 1
