@@ -43,20 +43,31 @@ class Delivery:
     async def images(self, finished: Sequence[tuple[Work, int]]) -> None:
         """`finished`: work and image index of rows that made their last step. Every work hears how it ended."""
         finished = [(work, index) for work, index in finished if not work.is_over]
-        rows = [work.rows.pop(index) for work, index in finished]
+        if not finished:
+            return
+        rows = [work.rows[index] for work, index in finished]
         try:
             pictures = await asyncio.get_running_loop().run_in_executor(self._decoder, self._pipeline.decode, rows)
         except Exception as error:  # noqa: BLE001  a decoder may raise anything; the callers must hear of it
             log.error("decode failed: %s", type(error).__name__)
-            for work, _ in finished:
-                _fail(work, EngineFailed("decoding failed"))
+            await self._images_alone(finished)
             return
+        for work, index in finished:
+            del work.rows[index]
         pairs = zip(finished, pictures, strict=True)
         await asyncio.gather(*(self._finish(work, index, picture) for (work, index), picture in pairs))
 
     def close(self) -> None:
         self._decoder.shutdown()
         self._encoders.shutdown()
+
+    async def _images_alone(self, finished: Sequence[tuple[Work, int]]) -> None:
+        """After a decode failed: each picture alone, so that only the request to blame fails."""
+        if len(finished) == 1:
+            _fail(finished[0][0], EngineFailed("decoding failed"))
+            return
+        for one in finished:
+            await self.images([one])
 
     async def _finish(self, work: Work, index: int, picture: Picture) -> None:
         try:

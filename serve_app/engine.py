@@ -45,13 +45,16 @@ class Engine:
         self._step_s = 0.0
         self._next_news_s = 0.0
         self._is_warm = threading.Event()
+        self._start_error: Exception | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._denoise, name=f"denoise-{name}", daemon=True)
 
     def start(self) -> None:
-        """Returns once the step times of all batch sizes are measured and the engine serves."""
+        """Returns once the step times of all batch sizes are measured and the engine serves. Raises EngineFailed."""
         self._thread.start()
         self._is_warm.wait()
+        if self._start_error is not None:
+            raise EngineFailed("the model cannot make a step") from self._start_error
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         """Ends with Succeeded or Failed; closing it cancels before the next step."""
@@ -129,6 +132,9 @@ class Engine:
     def _denoise(self) -> None:
         try:
             self._measure()
+        except Exception as error:  # noqa: BLE001  `start` raises it where somebody sees it
+            self._start_error = error
+            return
         finally:
             self._is_warm.set()
         while (turn := self._next_pass()) is not None:

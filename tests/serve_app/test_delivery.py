@@ -1,0 +1,133 @@
+"""Delivery alone: pictures of several requests in one decode, and what each of them hears."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from serve_app.contract import Event, Failed, GenerateRequest, Image, Preview, Prompt, Slot, StoreOrder, Succeeded, Turn
+from serve_app.delivery import Delivery
+from serve_app.marks import xmp_packet
+from serve_app.storage.directory import DirectoryStore
+from serve_app.work import Work
+from tests.serve_app.counting_pipeline import NATIVE_PX, CountingPipeline
+
+MARK = xmp_packet("test", "1")
+
+
+@pytest.fixture
+def pipeline() -> CountingPipeline:
+    return CountingPipeline()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DirectoryStore:
+    return DirectoryStore(tmp_path / "objects")
+
+
+@pytest.fixture
+async def delivery(pipeline: CountingPipeline, store: DirectoryStore) -> AsyncIterator[Delivery]:
+    delivery = Delivery(pipeline, store, MARK)
+    yield delivery
+    delivery.close()
+
+
+def started(pipeline: CountingPipeline, seed: int, *, n: int = 1, inline: bool = False, stored: bool = True) -> Work:
+    slots = [Slot(f"{seed + index:032x}", b"\x05" * 32) for index in range(n)]
+    request = GenerateRequest(
+        job_id=f"gen_{seed}",
+        model="counting",
+        policy_digest="d",
+        prompt=Prompt("a cat"),
+        n=n,
+        width_px=32,
+        height_px=16,
+        steps=4,
+        guidance=1.0,
+        seed=seed,
+        turn=Turn("anonymous", "t", 1.0, 60.0),
+        inline=inline,
+        store=StoreOrder("img", 1, 3600, slots) if stored else None,
+    )
+    work = Work(request, pipeline.batch_key)
+    work.rows.update(enumerate(pipeline.start(work.specs)))
+    return work
+
+
+async def heard(work: Work, count: int) -> list[Event]:
+    return [await work.outbox.next() for _ in range(count)]
+
+
+async def test_the_last_image_is_followed_by_succeeded(delivery: Delivery, pipeline: CountingPipeline):
+    work = started(pipeline, 10, n=2)
+    await delivery.images([(work, 1)])
+    await delivery.images([(work, 0)])
+    first, second, last = await heard(work, 3)
+    assert isinstance(first, Image)
+    assert isinstance(second, Image)
+    assert (first.index, second.index, last) == (1, 0, Succeeded())
+
+
+async def test_an_image_tells_in_which_size_it_was_drawn(delivery: Delivery, pipeline: CountingPipeline):
+    work = started(pipeline, 10, inline=True, stored=False)
+    await delivery.images([(work, 0)])
+    image = (await heard(work, 1))[0]
+    assert isinstance(image, Image)
+    assert (image.native_width_px, image.native_height_px) == (NATIVE_PX, NATIVE_PX)
+
+
+@pytest.mark.parametrize(("inline", "stored"), [(True, False), (False, True), (True, True)])
+async def test_bytes_go_only_where_they_were_asked_for(
+    delivery: Delivery, pipeline: CountingPipeline, store: DirectoryStore, inline: bool, stored: bool
+):
+    work = started(pipeline, 10, inline=inline, stored=stored)
+    await delivery.images([(work, 0)])
+    image = (await heard(work, 1))[0]
+    assert isinstance(image, Image)
+    assert (image.data is not None, image.key is not None) == (inline, stored)
+    assert await store.keys("img/") == ([image.key] if stored else [])
+
+
+async def test_a_picture_that_cannot_be_decoded_fails_its_request_alone(
+    delivery: Delivery, pipeline: CountingPipeline, store: DirectoryStore
+):
+    pipeline.undecodable = {20}
+    works = [started(pipeline, seed) for seed in (10, 20, 30)]
+    await delivery.images([(work, 0) for work in works])
+    good, bad, other = [(await heard(work, 1))[0] for work in works]
+    assert isinstance(good, Image)
+    assert bad == Failed("engine_failed", "decoding failed")
+    assert isinstance(other, Image)
+    assert len(await store.keys("img/")) == 2
+
+
+async def test_a_file_that_cannot_be_made_fails_the_request(pipeline: CountingPipeline, store: DirectoryStore):
+    delivery = Delivery(pipeline, store, mark=b"\xff is no UTF-8")
+    work = started(pipeline, 10)
+    await delivery.images([(work, 0)])
+    delivery.close()
+    assert await heard(work, 1) == [Failed("engine_failed", "encoding failed")]
+
+
+async def test_work_that_is_over_is_neither_decoded_nor_stored(
+    delivery: Delivery, pipeline: CountingPipeline, store: DirectoryStore
+):
+    pipeline.undecodable = {10}
+    over, alive = started(pipeline, 10), started(pipeline, 20)
+    over.is_over = True
+    await delivery.images([(over, 0), (alive, 0)])
+    await delivery.images([(over, 0)])
+    assert isinstance((await heard(alive, 1))[0], Image)
+    assert len(await store.keys("img/")) == 1
+
+
+async def test_a_preview_is_a_file_of_its_own_number_and_is_never_stored(
+    delivery: Delivery, pipeline: CountingPipeline, store: DirectoryStore
+):
+    work = started(pipeline, 10)
+    await delivery.previews([(work, 0, 2)])
+    preview = (await heard(work, 1))[0]
+    assert isinstance(preview, Preview)
+    assert (preview.index, preview.number) == (0, 2)
+    assert preview.data.startswith(b"\x89PNG")
+    assert await store.keys("img/") == []
