@@ -11,7 +11,6 @@ from serve_app.contract import OutputFormat
 
 PNG_LEVEL = 1  # four times cheaper than Pillow's default for a few per cent of size
 DEFAULT_QUALITY = 90
-CONTENT_TYPES: dict[OutputFormat, str] = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 
 
 def encode(

@@ -7,6 +7,9 @@ from msgspec import Struct
 
 from serve_app.storage.store import StoreSettings
 
+MAX_PORT = 65535
+MAX_THREADS = 1024
+
 
 class SettingsError(Exception):
     """A variable is missing or malformed; the message names it and, where it is a secret, never its value."""
@@ -25,25 +28,41 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
-        home = Path(env.get("SFUMATO_HOME", ".sfumato"))
-        threads = env.get("SFUMATO_TORCH_THREADS")
+        """Raises SettingsError."""
+        policies = env.get("SFUMATO_POLICIES")
         return cls(
-            home=home,
-            store=StoreSettings.from_env(env),
-            models=[name.strip() for name in env.get("SFUMATO_MODELS", "sfumato-embedded").split(",") if name.strip()],
-            serve_port=number(env, "SFUMATO_SERVE_PORT", 8000),
+            home=Path(env.get("SFUMATO_HOME") or ".sfumato").absolute(),
+            store=_store(env),
+            models=_models(env),
+            serve_port=_number(env, "SFUMATO_SERVE_PORT", MAX_PORT) or 8000,
             serve_secret=env.get("SFUMATO_SERVE_SECRET", ""),
-            policies=Path(env["SFUMATO_POLICIES"]) if env.get("SFUMATO_POLICIES") else None,
-            torch_threads=number(env, "SFUMATO_TORCH_THREADS", 1) if threads else None,
+            policies=Path(policies) if policies else None,
+            torch_threads=_number(env, "SFUMATO_TORCH_THREADS", MAX_THREADS),
         )
 
     def __repr__(self) -> str:
         return f"<settings:{self.home}>"
 
 
-def number(env: Mapping[str, str], name: str, default: int) -> int:
-    """A whole number above 0. Raises SettingsError."""
-    text = env.get(name, str(default))
-    if not text.isdecimal() or int(text) < 1:
-        raise SettingsError(f"{name} must be a whole number above 0, not {text!r}")
+def _store(env: Mapping[str, str]) -> StoreSettings:
+    try:
+        return StoreSettings.from_env(env)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _models(env: Mapping[str, str]) -> list[str]:
+    names = [name.strip() for name in (env.get("SFUMATO_MODELS") or "sfumato-embedded").split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise SettingsError("SFUMATO_MODELS must be names with commas between them, each once")
+    return names
+
+
+def _number(env: Mapping[str, str], name: str, maximum: int) -> int | None:
+    """None where the variable is not set or empty."""
+    text = env.get(name)
+    if not text:
+        return None
+    if not text.isdecimal() or not 0 < int(text) <= maximum:
+        raise SettingsError(f"{name} must be a whole number from 1 to {maximum}, not {text!r}")
     return int(text)

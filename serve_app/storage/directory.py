@@ -5,18 +5,21 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from time import time
 
 from serve_app.errors import StoreUnavailable
 from serve_app.storage.store import ObjectGone
 
-_SAFE_KEY = re.compile(r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")
-_PARTIAL = ".partial-"  # never a key: keys have no dot
+PARTIAL = ".partial"  # beside the objects, so that a rename is enough; no key has a dot
+LEFT_OVER_S = 600.0  # older than any put in flight: its writer died
+PUBLISH_ATTEMPTS = 5
+_KEY = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 
 
 class DirectoryStore:
-    """Files are 0600, directories 0700; an object appears whole, by rename. Empty directories are removed."""
+    """Files are 0600, directories 0700; an object appears whole, by rename. Emptied directories are removed."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -25,65 +28,114 @@ class DirectoryStore:
         await asyncio.to_thread(self._put, self._path(key), data)
 
     async def get(self, key: str) -> bytes:
-        path = self._path(key)
-        try:
-            return await asyncio.to_thread(path.read_bytes)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise ObjectGone(key) from error
-        except OSError as error:
-            raise StoreUnavailable(f"the object directory cannot be read: {error.strerror}") from error
+        return await asyncio.to_thread(self._get, self._path(key))
 
     async def delete(self, keys: Sequence[str]) -> None:
         await asyncio.to_thread(self._delete, [self._path(key) for key in keys])
 
     async def children(self, prefix: str) -> list[str]:
-        return sorted({key[len(prefix) :].split("/")[0] for key in await self.keys(prefix)})
+        return await asyncio.to_thread(self._children, self._path(prefix.rstrip("/")))
 
     async def keys(self, prefix: str) -> list[str]:
-        directory = self._path(prefix.rstrip("/"))
-        return await asyncio.to_thread(lambda: sorted(self._walk(directory)))
+        return await asyncio.to_thread(self._keys, self._path(prefix.rstrip("/")))
 
     async def check(self) -> None:
         await asyncio.to_thread(self._check)
 
     def _path(self, key: str) -> Path:
-        if not _SAFE_KEY.match(key):
+        if not _KEY.fullmatch(key):
             raise ValueError("not a key")
         return self._root / key
 
     def _put(self, path: Path, data: bytes) -> None:
-        try:
-            self._check()
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, partial = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)  # 0600
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.replace(partial, path)
-        except OSError as error:
-            raise StoreUnavailable(f"the object directory cannot be written: {error.strerror}") from error
+        with _or_unavailable("written"):
+            partials = self._root / PARTIAL
+            self._make(partials)
+            _remove_left_overs(partials)
+            handle, partial = tempfile.mkstemp(dir=partials)  # 0600
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                self._publish(Path(partial), path)
+            finally:
+                Path(partial).unlink(missing_ok=True)
+
+    def _publish(self, partial: Path, path: Path) -> None:
+        """Again where the deleter removed the directory between making it and moving into it."""
+        for _ in range(PUBLISH_ATTEMPTS):
+            with contextlib.suppress(FileNotFoundError):
+                self._make(path.parent)
+                os.replace(partial, path)
+                return
+        raise StoreUnavailable("the object directory does not stay")
+
+    def _get(self, path: Path) -> bytes:
+        with _or_unavailable("read"):
+            try:
+                return path.read_bytes()
+            except FileNotFoundError as error:
+                if self._root.is_dir():
+                    raise ObjectGone("no such object") from error
+                raise  # not mounted: nothing can be said about the object
 
     def _delete(self, paths: Sequence[Path]) -> None:
-        for path in paths:
-            try:
+        with _or_unavailable("emptied"):
+            for path in paths:
                 path.unlink(missing_ok=True)
-            except NotADirectoryError:
-                continue
-            except OSError as error:
-                raise StoreUnavailable(f"an object cannot be deleted: {error.strerror}") from error
-            for parent in list(path.parents)[: len(path.relative_to(self._root).parts) - 1]:
-                with contextlib.suppress(OSError):  # not empty, or gone already
-                    parent.rmdir()
+                for parent in self._inside(path.parent):
+                    with contextlib.suppress(OSError):  # not empty, or gone already
+                        parent.rmdir()
 
-    def _walk(self, directory: Path) -> Iterator[str]:
-        for parent, _, names in os.walk(directory):
-            for name in names:
-                if not name.startswith(_PARTIAL):
-                    yield (Path(parent) / name).relative_to(self._root).as_posix()
+    def _children(self, directory: Path) -> list[str]:
+        with _or_unavailable("read"):
+            return sorted(entry.name for entry in _entries(directory) if entry.is_file() or any(_files(entry)))
+
+    def _keys(self, directory: Path) -> list[str]:
+        with _or_unavailable("read"):
+            return sorted(file.relative_to(self._root).as_posix() for file in _files(directory))
 
     def _check(self) -> None:
-        try:
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreUnavailable(f"the object directory cannot be made: {error.strerror}") from error
-        if not os.access(self._root, os.W_OK):
-            raise StoreUnavailable("the object directory cannot be written")
+        with _or_unavailable("written"):
+            self._make(self._root / PARTIAL)
+            with tempfile.TemporaryFile(dir=self._root / PARTIAL):
+                pass
+
+    def _make(self, directory: Path) -> None:
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in reversed(self._inside(directory)):  # `parents=True` gives its mode to the last one only
+            missing.mkdir(mode=0o700, exist_ok=True)
+
+    def _inside(self, directory: Path) -> list[Path]:
+        """`directory` and what is above it below the root, innermost first."""
+        return [path for path in (directory, *directory.parents) if self._root in path.parents]
+
+
+@contextlib.contextmanager
+def _or_unavailable(done: str) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(f"the object directory cannot be {done}: {error.strerror}") from error
+
+
+def _remove_left_overs(partials: Path) -> None:
+    for partial in partials.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if partial.stat().st_mtime < time() - LEFT_OVER_S:
+                partial.unlink()
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    for entry in _entries(directory):
+        if entry.is_dir():
+            yield from _files(entry)
+        else:
+            yield entry
+
+
+def _entries(directory: Path) -> list[Path]:
+    """What goes while we look is not there."""
+    try:
+        return list(directory.iterdir())
+    except FileNotFoundError:
+        return []

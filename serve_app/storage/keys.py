@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 MINUTE_FORMAT = "%Y%m%dT%H%MZ"
-_KEY = re.compile(r"^(?P<prefix>[a-z]+)/(?P<days>[1-9][0-9]*)d/(?P<minute>[0-9]{8}T[0-9]{4}Z)/(?P<id>[0-9a-f]{32})$")
+_KEY = re.compile(r"(?P<prefix>[a-z]+)/(?P<days>[1-9][0-9]*)d/(?P<minute>[0-9]{8}T[0-9]{4}Z)/(?P<id>[0-9a-f]{32})")
 
 
 class ImageKey(NamedTuple):
@@ -25,7 +25,7 @@ class ImageKey(NamedTuple):
 
 def parse_key(text: str) -> ImageKey:
     """Raises ValueError for a key of another shape."""
-    match = _KEY.match(text)
+    match = _KEY.fullmatch(text)
     if match is None:
         raise ValueError("not the key of an image")
     return ImageKey(match["prefix"], int(match["days"]), parse_minute(match["minute"]), match["id"])

@@ -22,6 +22,7 @@ POOL = 32
 ATTEMPTS = 3
 FIRST_PAUSE_S = 0.2
 GONE = {"NoSuchKey", "NoSuchObject"}
+REFUSED = {"AccessDenied", "InvalidAccessKeyId", "NoSuchBucket", "SignatureDoesNotMatch"}  # for good: not repeated
 
 
 class S3Store:
@@ -79,7 +80,7 @@ class S3Store:
             raise StoreUnavailable(f"{len(failed)} objects were not deleted: {failed[0]}")
 
     async def _retried(self, call: Callable[[], T]) -> T:
-        """Three attempts with growing pauses; refusals of the server that will not change are not repeated."""
+        """Three attempts with growing pauses; what the server refuses for good is not repeated."""
         pause_s, reason = FIRST_PAUSE_S, ""
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -87,8 +88,8 @@ class S3Store:
             except S3Error as error:
                 if error.code in GONE:
                     raise ObjectGone("no such object") from error
-                if error.code in {"AccessDenied", "NoSuchBucket", "SignatureDoesNotMatch", "InvalidAccessKeyId"}:
-                    raise StoreUnavailable(f"the object store refused: {error.code}") from error
+                if error.code in REFUSED:
+                    raise StoreUnavailable(f"the object store refused bucket {self._bucket}: {error.code}") from error
                 reason = str(error.code)
             except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
                 reason = type(error).__name__

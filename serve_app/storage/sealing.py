@@ -21,7 +21,7 @@ class SealBroken(Exception):
 
 
 def image_secret(viewing_secret: bytes, image_id: str) -> bytes:
-    """The 32-byte secret of one image, from its owner's viewing secret."""
+    """The 32-byte secret of one image, from its owner's 32-byte viewing secret."""
     return _derive(viewing_secret, b"sfumato image secret " + image_id.encode())
 
 
@@ -46,4 +46,6 @@ def _cipher(secret: bytes) -> AESGCM:
 
 
 def _derive(secret: bytes, info: bytes) -> bytes:
+    if len(secret) != SECRET_BYTES:
+        raise ValueError(f"a secret has {SECRET_BYTES} bytes, not {len(secret)}")  # an empty one would seal nothing
     return HKDF(SHA256(), SECRET_BYTES, salt=None, info=info).derive(secret)

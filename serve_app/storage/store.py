@@ -1,6 +1,7 @@
 """The seam to the object store, and what the engine does with it: seal an image and put it under its key."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +11,8 @@ from msgspec import Struct
 from serve_app.contract import StoreOrder
 from serve_app.storage.keys import ImageKey, delete_minute
 from serve_app.storage.sealing import seal
+
+_S3_URL = re.compile(r"https?://[^/@?#\s]+/?")
 
 
 class ObjectGone(Exception):
@@ -40,7 +43,7 @@ class ObjectStore(Protocol):
         ...
 
     async def check(self) -> None:
-        """Reachable and there; raises StoreUnavailable with what is wrong."""
+        """Reachable and there, the directory writable too; raises StoreUnavailable with what is wrong."""
         ...
 
 
@@ -56,13 +59,23 @@ class StoreSettings(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "StoreSettings":
+        """Raises ValueError, which names the variable and shows no value: an address may hold a password."""
+        home = Path(env.get("SFUMATO_HOME") or ".sfumato").absolute()
+        s3_url = env.get("SFUMATO_S3_URL") or None
+        if s3_url is None:
+            return cls(directory=home / "objects")
+        if not _S3_URL.fullmatch(s3_url):
+            raise ValueError("SFUMATO_S3_URL must look like https://s3.example.org:8333, without path or password")
+        for name in ("SFUMATO_S3_ACCESS_KEY", "SFUMATO_S3_SECRET_KEY"):
+            if not env.get(name):
+                raise ValueError(f"{name} must be set, as SFUMATO_S3_URL is")
         return cls(
-            directory=Path(env.get("SFUMATO_HOME", ".sfumato")) / "objects",
-            s3_url=env.get("SFUMATO_S3_URL") or None,
-            access_key=env.get("SFUMATO_S3_ACCESS_KEY", ""),
-            secret_key=env.get("SFUMATO_S3_SECRET_KEY", ""),
-            bucket=env.get("SFUMATO_S3_BUCKET", "sfumato"),
-            region=env.get("SFUMATO_S3_REGION", "us-east-1"),
+            directory=home / "objects",
+            s3_url=s3_url,
+            access_key=env["SFUMATO_S3_ACCESS_KEY"],
+            secret_key=env["SFUMATO_S3_SECRET_KEY"],
+            bucket=env.get("SFUMATO_S3_BUCKET") or "sfumato",
+            region=env.get("SFUMATO_S3_REGION") or "us-east-1",
         )
 
     def __repr__(self) -> str:
