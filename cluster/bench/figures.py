@@ -68,7 +68,9 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """Round by round. Raises ValueError when the sides had different numbers of rounds."""
+    """Round by round. Raises ValueError when a side showed nothing, or another number of rounds."""
+    if not all(below):
+        raise ValueError("a side finished nothing in a round: measure longer, or on a machine that is free")
     return [a / b for a, b in zip(above, below, strict=True)]
 
 

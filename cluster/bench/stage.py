@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 from ray import serve
@@ -39,7 +40,7 @@ class Stage:
         self.say = say
         self.curve: dict[int, float] = {}
         self._secret = secret
-        self._static: DeploymentHandle = _run(STATIC, deploy(StaticBatches, MODEL))
+        self._static: DeploymentHandle[StaticBatches] = _run(STATIC, deploy(StaticBatches, MODEL))
         for batch in BATCHES:
             self.static_images_per_s(batch, 0.1)  # the first pass of a size is slow
             self.curve[batch] = self.static_images_per_s(batch, CURVE_S)
@@ -83,5 +84,5 @@ def raised_stage(orders: Orders, secret: str, say: Say) -> Generator[Stage]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _run(name: str, app: serve.Application) -> DeploymentHandle:
+def _run(name: str, app: serve.Application) -> DeploymentHandle[Any]:
     return serve.run(app, name=name, route_prefix=f"/m/{name}")
