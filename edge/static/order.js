@@ -1,6 +1,7 @@
 // The form: what can be chosen, what was chosen, and each complaint beside its field.
 
-import { durationS, inWords } from "./time.js";
+import { durationS } from "./time.js";
+import { inWords, timesSign } from "./words.js";
 
 const MOST_PICTURES = 4;
 const MAX_SEED = 2n ** 53n - 1n;
@@ -78,10 +79,6 @@ export class OrderForm {
     Object.assign(steps, { min: chosen.steps.minimum, max: chosen.steps.maximum, value: chosen.steps.default });
     document.getElementById("model-note").textContent = chosen.note ?? "";
   }
-}
-
-export function timesSign(size) {
-  return size.replace("x", " × ");
 }
 
 function timesTo({ default: usual, maximum }) {

@@ -6,9 +6,10 @@ import { OrderForm } from "./order.js";
 import { Picture } from "./picture.js";
 import { Progress } from "./progress.js";
 import { drawUnkept } from "./stream.js";
-import { durationS, inWords } from "./time.js";
+import { durationS } from "./time.js";
 import { Trouble } from "./trouble.js";
 import { Visit } from "./visit.js";
+import { inWords } from "./words.js";
 
 const $ = (selector) => document.querySelector(selector);
 const scene = document.documentElement.dataset;
@@ -44,12 +45,18 @@ function watching(pictures) {
   return {
     queued: (queue) => progress.queued(queue),
     interrupted: (isSo) => progress.interrupted(isSo),
-    preview: (index, src) => pictures[index]?.isReady || pictures[index]?.show(src),
+    preview: (index, src) => {
+      if (!pictures[index].isReady) pictures[index].show(src);
+    },
     step: (step) => {
       progress.step(step);
       for (const picture of pictures) if (!picture.isReady) picture.sharpen((0.9 * step.done) / step.total);
     },
-    image: (index, image) => pictures[index]?.finish(image).then(() => visit.add(pictures[index])),
+    image: (index, image) => {
+      pictures[index].finish(image);
+      visit.add(pictures[index]);
+      visit.mark(exhibited);
+    },
   };
 }
 

@@ -1,8 +1,8 @@
 // One picture: it comes out of the smoke while it is drawn, lives, and goes back when its time is over.
 
 import { call } from "./api.js";
-import { timesSign } from "./order.js";
-import { countdown, nowS } from "./time.js";
+import { nowS } from "./time.js";
+import { countdown, timesSign } from "./words.js";
 
 const FADING_S = 60; // the last minute, in which it visibly leaves
 const FAREWELL_MS = 1600;

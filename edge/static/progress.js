@@ -1,6 +1,6 @@
 // How far the drawing is: the line to look at, and the few sentences that are read aloud.
 
-import { about } from "./time.js";
+import { about, ordinal } from "./words.js";
 
 const TITLE = document.title;
 
@@ -21,14 +21,14 @@ export class Progress {
   queued({ position, eta_s }) {
     const place = position > 0 ? `${ordinal(position + 1)} in line` : "Next in line";
     this.#write(eta_s > 0 ? `${place}, ${about(eta_s)}` : place);
-    this.say(this.line.textContent);
+    this.say(place);
   }
 
-  step({ done, total }, text = `Step ${done} of ${total}`) {
+  step({ done, total }) {
     if (!this.bar.hasAttribute("value")) this.say("Drawing");
     this.bar.max = total;
     this.bar.value = done;
-    this.#write(text);
+    this.#write(`Step ${done} of ${total}`);
     document.title = `${Math.round((100 * done) / total)} % · ${TITLE}`;
   }
 
@@ -43,15 +43,10 @@ export class Progress {
   }
 
   say(sentence) {
-    this.said.textContent = sentence;
+    if (this.said.textContent !== sentence) this.said.textContent = sentence;
   }
 
   #write(text) {
     this.line.textContent = text;
   }
-}
-
-function ordinal(count) {
-  const ending = { one: "st", two: "nd", few: "rd", other: "th" };
-  return `${count}${ending[new Intl.PluralRules("en", { type: "ordinal" }).select(count)]}`;
 }

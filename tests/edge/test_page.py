@@ -246,6 +246,18 @@ async def test_the_page_says_what_is_kept_with_the_numbers_in_force(visitor: Vis
     await expect(options).to_have_text(["not stored", "10 minutes", "1 hour", "6 hours", "1 day"])
 
 
+async def test_without_scripts_the_prompt_stays_out_of_the_address(browser: Browser, house: House) -> None:
+    page = await browser.new_page(java_script_enabled=False)
+    await page.goto(house.url)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.get_by_label("What would you like to see?").fill("a red apple")
+    await page.get_by_role("button", name="Draw").click()
+    await page.goto(f"{house.url}/healthz")
+    assert [url for url in asked if "?" in url] == []
+    await page.close()
+
+
 @pytest.mark.parametrize("width_px", [360, 3840])
 async def test_the_page_fits_a_phone_and_a_wall(visitor: Visitor, house: House, width_px: int) -> None:
     page = visitor.page
