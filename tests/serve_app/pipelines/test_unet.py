@@ -9,14 +9,19 @@ import numpy as np
 import pytest
 import torch
 from diffusers import EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, StableDiffusionPipeline
+from msgspec.structs import replace
 from safetensors.torch import load_file, save_file
 
+from policies.load import load_policies
 from policies.schema import Batching, Guidance, Model, Steps
 from policies.size import Size
+from serve_app.compose import build_engine
+from serve_app.contract import GenerateRequest, Image, Preview, Prompt, Succeeded, Turn
 from serve_app.pipelines.pipeline import OutOfMemory, RowSpec
 from serve_app.pipelines.registry import load_pipeline
 from serve_app.pipelines.unet import Sampler, UnetPipeline, UnetRow
 from serve_app.pipelines.weights import ModelLoadError
+from serve_app.settings import Settings
 from tests.serve_app.pipelines.tiny_sd import SIZE_PX, TEXT_WIDTH, TOKENS, save_tiny_sd
 
 pytestmark = [
@@ -297,3 +302,32 @@ def test_half_precision_keeps_latents_in_float32(turbo: Path):
     finish(pipeline, rows)
     assert all(row.latent.dtype == torch.float32 and row.latent.isfinite().all() for row in rows)
     assert pipeline.decode(rows)[0].shape == pipeline.preview(rows)[0].shape
+
+
+async def test_a_request_goes_through_the_engine_with_previews(turbo: Path, tmp_path: Path):
+    policies = load_policies()
+    policies = replace(policies, models=replace(policies.models, models={"tiny": model(str(turbo))}))
+    settings = Settings.from_env(
+        {"SFUMATO_HOME": str(tmp_path), "SFUMATO_MODELS": "tiny", "SFUMATO_TORCH_THREADS": "1"}
+    )
+    engine = build_engine("tiny", settings, policies)
+    request = GenerateRequest(
+        job_id="j",
+        model="tiny",
+        policy_digest="",
+        prompt=Prompt("cat", "dog"),
+        n=2,
+        width_px=SIZE_PX,
+        height_px=SIZE_PX,
+        steps=4,
+        guidance=GUIDED,
+        seed=5,
+        turn=Turn("anonymous", "t", 1.0, 60.0),
+        previews=1,
+        inline=True,
+    )
+    events = [event async for event in engine.generate(request)]
+    await engine.close()
+    assert isinstance(events[-1], Succeeded)
+    assert {(event.index, event.seed) for event in events if isinstance(event, Image)} == {(0, 5), (1, 6)}
+    assert {event.index for event in events if isinstance(event, Preview)} == {0, 1}
