@@ -3,6 +3,7 @@
 from cluster.bench.figures import Figure, percentile, ratios
 from cluster.bench.load import Outcome, completed_per_s, drive
 from cluster.bench.stage import ENGINE, STEPS, TUNED, Stage
+from cluster.bench.throughput import settle
 
 SHORT, LONG = 4, 28
 SHARES = {SHORT: 0.9, LONG: 0.1}
@@ -53,7 +54,9 @@ async def _drive(
     arrivals = stage.orders.arrivals(side, SHARES, rate_per_s=rate_per_s, until_s=until_s, seed=seed)
     gateway = stage.gateway()
     try:
-        return await drive(gateway, arrivals, until_s=until_s + patience_s)
+        outcomes = await drive(gateway, arrivals, until_s=until_s + patience_s)
+        await settle(stage, gateway, side)
+        return outcomes
     finally:
         await gateway.close()
 

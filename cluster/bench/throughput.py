@@ -4,11 +4,14 @@ Every side sees the same arrivals. The window opens after a warm-up; what has no
 """
 
 from cluster.bench.figures import Figure, ratios
-from cluster.bench.load import completed_per_s, drive
+from cluster.bench.load import Arrival, completed_per_s, drive
 from cluster.bench.stage import ENGINE, ONE_AT_A_TIME, SERVE_BATCH, STATIC, STEPS, TUNED, Stage
+from edge.gateway import RayServeGateway
 
 OVERLOAD = 1.5
 WARM_S = 3.0
+SETTLE_STEPS = 4
+SETTLE_LIMIT_S = 60.0
 SIDES = (ENGINE, ONE_AT_A_TIME, TUNED, SERVE_BATCH)
 WHAT = f"images/s, {STEPS} steps, guidance 1, arrivals at {OVERLOAD:g}x the best static batch"
 
@@ -17,10 +20,10 @@ async def measure_throughput(stage: Stage, rounds: int, seconds: float) -> list[
     rate_per_s = OVERLOAD * stage.curve[stage.best_batch]
     images_per_s: dict[str, list[float]] = {side: [] for side in (*SIDES, STATIC)}
     for number in range(rounds):
+        images_per_s[STATIC].append(await stage.best_static(seconds / 2))
         for side in SIDES:
             rate = await _saturate(stage, side, rate_per_s, seconds, seed=number)
             images_per_s[side].append(rate)
-        images_per_s[STATIC].append(await stage.best_static(seconds / 2))
         stage.say(f"throughput {number + 1}/{rounds}: {_last(images_per_s)}")
     notes = (
         f"images/s by static batch size: {', '.join(f'{n}: {rate:.1f}' for n, rate in stage.curve.items())}; "
@@ -47,9 +50,15 @@ async def _saturate(stage: Stage, side: str, rate_per_s: float, seconds: float, 
     gateway = stage.gateway()
     try:
         outcomes = await drive(gateway, arrivals, until_s=until_s)
+        await settle(stage, gateway, side)
     finally:
         await gateway.close()
     return completed_per_s(outcomes, WARM_S, until_s)
+
+
+async def settle(stage: Stage, gateway: RayServeGateway, side: str) -> None:
+    """Returns once the side answers a new request: what was cancelled no longer takes the next side's time."""
+    await drive(gateway, [Arrival(0.0, stage.orders.one(side, SETTLE_STEPS))], until_s=SETTLE_LIMIT_S)
 
 
 def _last(by_side: dict[str, list[float]]) -> str:
