@@ -63,7 +63,7 @@ class DirectoryStore:
     def _publish(self, partial: Path, path: Path) -> None:
         """Again where the deleter removed the directory between making it and moving into it."""
         for _ in range(PUBLISH_ATTEMPTS):
-            with contextlib.suppress(FileNotFoundError, FileExistsError):  # the second from `mkdir`, if it goes while made
+            with contextlib.suppress(FileNotFoundError, FileExistsError):  # the latter from mkdir
                 self._make(path.parent)
                 os.replace(partial, path)
                 return
