@@ -12,7 +12,7 @@ import { Visit } from "./visit.js";
 import { inWords } from "./words.js";
 
 const $ = (selector) => document.querySelector(selector);
-const scene = document.documentElement.dataset;
+const house = document.documentElement;
 const stage = $(".stage");
 const easel = $("#pictures");
 const form = new OrderForm($("#order"));
@@ -61,7 +61,7 @@ function watching(pictures) {
 }
 
 function begin(pictures) {
-  Object.assign(scene, { scene: "drawing" });
+  house.dataset.scene = "drawing";
   exhibit(pictures);
   progress.begin();
   busy(true);
@@ -81,7 +81,7 @@ function exhibit(pictures) {
   easel.replaceChildren(...pictures.map((picture) => picture.element));
   easel.dataset.count = pictures.length;
   stage.hidden = pictures.length === 0;
-  if (!running) scene.scene = pictures.length ? "shown" : "empty";
+  if (!running) house.dataset.scene = pictures.length ? "shown" : "empty";
   visit.mark(pictures);
 }
 

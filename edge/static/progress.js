@@ -24,11 +24,11 @@ export class Progress {
     this.say(place);
   }
 
-  step({ done, total }) {
+  step({ done, total, words = `Step ${done} of ${total}` }) {
     if (!this.bar.hasAttribute("value")) this.say("Drawing");
     this.bar.max = total;
     this.bar.value = done;
-    this.#write(`Step ${done} of ${total}`);
+    this.#write(words);
     document.title = `${Math.round((100 * done) / total)} % · ${TITLE}`;
   }
 

@@ -8,7 +8,7 @@ const PREVIEWS = 3;
 
 export async function drawUnkept(order, watch, signal) {
   const wish = { ...order, stream: true, response_format: "b64_json", partial_images: PREVIEWS };
-  const marks = { done: 0, total: order.n * (PREVIEWS + 1) };
+  const marks = { done: 0, total: order.n * (PREVIEWS + 1), words: "Drawing" };
   try {
     const reply = await call("POST", "/v1/images/generations", wish, { signal });
     for await (const event of serverSent(reply.body)) hear(event, watch, marks);
