@@ -1,18 +1,22 @@
 """Both stores behind their one protocol, the keys that say when, and the seal."""
 
 import asyncio
+import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from serve_app.contract import Slot, StoreOrder
+from serve_app.encode import encode
 from serve_app.errors import StoreUnavailable
 from serve_app.storage import s3 as s3_module
-from serve_app.storage.directory import DirectoryStore
+from serve_app.storage.directory import PARTIAL, DirectoryStore
 from serve_app.storage.keys import ImageKey, delete_minute, minute_name, parse_key, parse_minute
 from serve_app.storage.opening import open_store
 from serve_app.storage.s3 import S3Store
@@ -24,6 +28,7 @@ MINUTE = datetime(2026, 11, 24, 5, 31, tzinfo=UTC)
 IMAGE_ID = "0123456789abcdef" * 2
 KEY = str(ImageKey("img", 1, MINUTE, IMAGE_ID))
 SECRET = bytes(range(32))
+PICTURE = np.random.default_rng(7).integers(0, 256, (64, 64, 3)).astype(np.uint8)
 PLAIN = b"not really a picture" * 100
 
 
@@ -187,12 +192,51 @@ async def test_a_write_that_fails_leaves_no_file(tmp_path: Path):
     assert files_below(tmp_path) == []
 
 
-async def test_a_file_in_place_of_the_directory_is_unavailable(tmp_path: Path):
+async def test_a_file_in_place_of_the_directory_is_unavailable_and_neither_empty_nor_gone(tmp_path: Path):
     (tmp_path / "objects").write_text("a file in its place")
     store = DirectoryStore(tmp_path / "objects")
-    for call in (store.check(), store.put(KEY, PLAIN)):
+    calls = (store.check(), store.put(KEY, PLAIN), store.get(KEY), store.delete([KEY]), store.keys("img/"))
+    for call in (*calls, store.children("img/")):
         with pytest.raises(StoreUnavailable, match="the object directory cannot be"):
             await call
+
+
+async def test_a_directory_that_is_not_mounted_does_not_make_images_gone(tmp_path: Path):
+    with pytest.raises(StoreUnavailable, match="cannot be read"):
+        await DirectoryStore(tmp_path / "objects").get(KEY)
+
+
+async def test_what_a_crash_left_half_written_is_no_object_and_goes_with_a_later_put(tmp_path: Path):
+    store = DirectoryStore(tmp_path)
+    await store.put(KEY, PLAIN)
+    left_over, in_flight = tmp_path / PARTIAL / "left-over", tmp_path / PARTIAL / "in-flight"
+    left_over.write_bytes(PLAIN[:100])
+    in_flight.write_bytes(PLAIN[:100])
+    os.utime(left_over, (0, 0))
+    await store.put(KEY, PLAIN)
+    assert await store.keys("img/") == [KEY]
+    assert (left_over.exists(), in_flight.exists()) == (False, True)
+
+
+async def test_an_image_survives_that_its_minute_is_emptied_while_it_comes(tmp_path: Path):
+    store = DirectoryStore(tmp_path)
+    for _ in range(100):
+        await store.put(key_of(1, 31, "a"), PLAIN)
+        await asyncio.gather(store.delete([key_of(1, 31, "a")]), store.put(key_of(1, 31, "b"), PLAIN))
+        assert await store.keys("img/") == [key_of(1, 31, "b")]
+        await store.delete([key_of(1, 31, "b")])
+
+
+async def test_a_stolen_directory_shows_no_picture(tmp_path: Path):
+    store = DirectoryStore(tmp_path)
+    file = encode(PICTURE, width_px=64, height_px=64, output_format="png", compression=None, mark=b"")
+    stored = await put_image(store, StoreOrder("img", 1, 3600, [Slot(IMAGE_ID, SECRET)]), 0, file, MINUTE.timestamp())
+    stolen = (tmp_path / stored.key).read_bytes()
+    assert unseal(SECRET, stored.key, stolen) == file
+    assert not any(file[at : at + 8] in stolen for at in range(len(file) - 7))
+    for guess in (bytes(32), sha256(IMAGE_ID.encode()).digest(), stolen[1:33], sha256(stored.key.encode()).digest()):
+        with pytest.raises(SealBroken):
+            unseal(guess, stored.key, stolen)
 
 
 # S3 ------------------------------------------------------------------------------------------------------------------
@@ -212,6 +256,18 @@ async def test_wrong_credentials_are_refused_at_once(s3: S3Server, tmp_path: Pat
         await S3Store(s3_settings(wrong, "any", tmp_path)).put(KEY, PLAIN)
 
 
+async def test_a_thousand_and_one_objects_go_in_one_call(s3: S3Server, tmp_path: Path):
+    """S3 takes a thousand names at once."""
+    bucket = f"t{uuid.uuid4().hex}"
+    s3.client().make_bucket(bucket)
+    store = S3Store(s3_settings(s3, bucket, tmp_path))
+    await store.put(KEY, PLAIN)
+    never_were = [str(ImageKey("img", 1, MINUTE, f"{number:032x}")) for number in range(1000)]
+    await store.delete([*never_were, KEY])
+    assert await store.keys("img/") == []
+    s3.client().remove_bucket(bucket)
+
+
 async def test_a_store_that_is_down_is_unavailable_after_retries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(s3_module, "FIRST_PAUSE_S", 0.001)
     down = S3Server(f"http://127.0.0.1:{free_ports(1)[0]}")
@@ -219,6 +275,52 @@ async def test_a_store_that_is_down_is_unavailable_after_retries(tmp_path: Path,
     for call in (store.put(KEY, PLAIN), store.get(KEY), store.delete([KEY]), store.keys("img/"), store.check()):
         with pytest.raises(StoreUnavailable, match="does not answer"):
             await call
+
+
+async def test_a_connection_that_breaks_twice_costs_no_image(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(s3_module, "FIRST_PAUSE_S", 0.001)
+    bucket = f"t{uuid.uuid4().hex}"
+    s3.client().make_bucket(bucket)
+    direct = S3Store(s3_settings(s3, bucket, tmp_path))
+    async with breaking_proxy(s3, breaks=s3_module.ATTEMPTS - 1) as proxy:
+        await S3Store(s3_settings(proxy, bucket, tmp_path)).put(KEY, PLAIN)
+    assert await direct.get(KEY) == PLAIN
+    await direct.delete([KEY])
+    s3.client().remove_bucket(bucket)
+
+
+@asynccontextmanager
+async def breaking_proxy(server: S3Server, breaks: int) -> AsyncGenerator[S3Server]:
+    """Hangs up on the first `breaks` connections and passes everything on for those after them."""
+    arrived: list[asyncio.Task[None]] = []
+    open_ends: list[asyncio.StreamWriter] = []
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(1 << 16):
+            writer.write(chunk)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(arrived) <= breaks:
+            writer.close()
+            return
+        host, port = server.url.removeprefix("http://").split(":")
+        far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        open_ends.extend((writer, far_writer))
+        await asyncio.gather(pass_on(reader, far_writer), pass_on(far_reader, writer))
+
+    def arrive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.append(asyncio.create_task(serve(reader, writer)))
+
+    listening = await asyncio.start_server(arrive, "127.0.0.1", 0)
+    async with listening:
+        yield S3Server(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+    for end in open_ends:
+        end.close()
+    await asyncio.gather(*arrived)
+    assert len(arrived) == breaks + 1
 
 
 def test_an_address_makes_it_s3(tmp_path: Path):
@@ -302,6 +404,13 @@ def test_bytes_moved_to_another_key_do_not_open():
 def test_another_secret_does_not_open():
     with pytest.raises(SealBroken):
         unseal(bytes(32), KEY, seal(SECRET, KEY, PLAIN))
+
+
+@pytest.mark.parametrize("secret", [b"", bytes(31), bytes(33)])
+def test_a_secret_of_another_length_seals_nothing(secret: bytes):
+    for call in (lambda: seal(secret, KEY, PLAIN), lambda: image_secret(secret, IMAGE_ID)):
+        with pytest.raises(ValueError, match="a secret has 32 bytes"):
+            call()
 
 
 def test_each_image_of_an_owner_has_a_secret_of_its_own():
