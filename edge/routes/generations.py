@@ -58,7 +58,7 @@ async def create_generation(
 async def list_generations(
     caller: GivenCaller, services: GivenServices, limit: Limit = 20, after: After = None
 ) -> Generations:
-    last = None if after is None else await _find(after, caller, services)
+    last = None if after is None else await _page_end(after, caller, services)
     page = await services.database.read(partial(jobs.list_jobs, owner=caller.owner, limit=limit, after=last))
     return Generations(await _with_images(page[:limit], caller, services), has_more=len(page) > limit)
 
@@ -122,6 +122,13 @@ async def _find(job_id: str, caller: Caller, services: Services) -> JobRow:
     if job is None:
         raise NotFound("there is no such generation")
     return job
+
+
+async def _page_end(job_id: str, caller: Caller, services: Services) -> JobRow:
+    try:
+        return await _find(job_id, caller, services)
+    except NotFound as error:
+        raise BadInput("there is no such generation to go on from", param="after") from error
 
 
 async def _with_images(page: list[JobRow], caller: Caller, services: Services) -> list[Generation]:

@@ -46,7 +46,7 @@ class Edge:
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator["Edge"]:
         """The app has started, and `client` talks to it in this very event loop."""
-        transport = ASGITransport(self.app)
+        transport = ASGITransport(self.app)  # pyright: ignore[reportArgumentType]  both mean ASGI
         async with started(self.app), AsyncClient(transport=transport, base_url=BASE_URL) as self.client:
             yield self
 
@@ -56,7 +56,7 @@ class Edge:
     async def submit(self, **fields: object) -> Response:
         return await self.client.post("/v1/generations", json={"prompt": "a red apple", **fields})
 
-    def sign_in(self, reply: Response) -> dict[str, str]:
+    def sign_in(self, reply: Response) -> None:
         """From now on, calls are this session's."""
         self.client.headers["authorization"] = f"Bearer {reply.headers['x-sfumato-session']}"
 

@@ -23,6 +23,7 @@ class ScriptedGenerator:
         self.started = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.failure: Failed | None = None
+        self.failures: list[Failed] = []
         self.raises: Exception | None = None
         self.is_up = True
         self.truncates = False
@@ -32,6 +33,9 @@ class ScriptedGenerator:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         self.requests.append(request)
+        if self.failures:
+            yield self.failures.pop()
+            return
         if self.failure and not self.fails_after_images:
             yield self.failure
             return

@@ -1,5 +1,6 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,8 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     await database.close()
 
 
-def touch(name: str):
-    return lambda db: touch_session(db, Owner("session", OwnerId(name)), NOW)
+def touch(name: str) -> Callable[[Session], None]:
+    return partial(touch_session, owner=Owner("session", OwnerId(name)), now=NOW)
 
 
 async def ids(database: Database) -> list[str]:

@@ -3,6 +3,7 @@ from collections.abc import Mapping
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from edge.db.rows import JobRow, SessionRow
 from edge.domain.requests import MAX_SEED
@@ -74,7 +75,7 @@ WRONG = [
 
 
 async def rows(edge: Edge) -> int:
-    def count(db) -> int:
+    def count(db: Session) -> int:
         return sum(db.scalar(select(func.count()).select_from(row)) or 0 for row in (JobRow, SessionRow))
 
     return await edge.services.database.read(count)
