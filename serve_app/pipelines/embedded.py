@@ -27,9 +27,12 @@ LATENT = (48, 8, 8)  # PCA components per cell, cells
 NATIVE_PX = 64
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class EmbeddedRow:
-    """A picture on its way. `latent`, `denoised`: (48, 8, 8); `text`: (16, 384); `times`: steps + 1, from 1 to 0."""
+    """A picture on its way. `latent`, `denoised`: (48, 8, 8); `text`: (16, 384); `times`: steps + 1, from 1 to 0.
+
+    Its repr shows no tensor: an encoded prompt is still the prompt.
+    """
 
     latent: Tensor
     denoised: Tensor
@@ -96,7 +99,8 @@ class EmbeddedPipeline:
                     negative_text=negative,
                     times=torch.linspace(1, 0, spec.steps + 1).tolist(),
                     guidance=spec.guidance,
-                    truncated=self._is_cut(spec.prompt) or self._is_cut(spec.negative_prompt),
+                    truncated=self._is_cut(spec.prompt)
+                    or (negative is not None and self._is_cut(spec.negative_prompt)),
                 )
             )
         return rows

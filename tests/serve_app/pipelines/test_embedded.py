@@ -24,7 +24,9 @@ MIXED = [
 
 @pytest.fixture(scope="module")
 def pipeline() -> EmbeddedPipeline:
-    return EmbeddedPipeline("m", threads=2)
+    made = EmbeddedPipeline("m", threads=1)  # threads that wait for each other crawl on a busy machine
+    made.enter_thread()
+    return made
 
 
 def spec(prompt: str, seed: int, steps: int, guidance: float, negative: str = "") -> RowSpec:
@@ -74,6 +76,15 @@ def test_no_row_changes_another(pipeline: EmbeddedPipeline, poison: float):
 def test_a_prompt_longer_than_the_encoder_is_reported(pipeline: EmbeddedPipeline):
     short, long = pipeline.start([spec("a dog", 0, 4, 1.0), spec("word " * 40, 0, 4, 1.0)])
     assert (short.truncated, long.truncated) == (False, True)
+
+
+def test_a_long_negative_prompt_counts_as_cut_only_where_it_is_used(pipeline: EmbeddedPipeline):
+    guided, unguided = pipeline.start([spec("a dog", 0, 4, g, "word " * 40) for g in (2.0, 1.0)])
+    assert (guided.truncated, unguided.truncated) == (True, False)
+
+
+def test_a_row_shows_no_tensor(pipeline: EmbeddedPipeline):
+    assert "tensor" not in repr(pipeline.start([spec("a dog", 0, 4, 2.0)]))
 
 
 def test_a_negative_prompt_makes_another_picture(pipeline: EmbeddedPipeline):
