@@ -55,16 +55,23 @@ async def drive(target: Generator, arrivals: Sequence[Arrival], *, until_s: floa
         _, late = await asyncio.wait(asked, timeout=max(0.0, began_s + until_s - loop.time()))
         for task in late:
             task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-    return [
-        Outcome(arrival, None) if task.cancelled() else task.result()
-        for arrival, task in zip(arrivals, asked, strict=True)
-    ]
+    ended = await asyncio.gather(*asked, return_exceptions=True)
+    return [_outcome(arrival, end) for arrival, end in zip(arrivals, ended, strict=True)]
 
 
 def completed_per_s(outcomes: Sequence[Outcome], from_s: float, to_s: float) -> float:
     finished = [o.finished_s for o in outcomes if o.finished_s is not None and from_s <= o.finished_s < to_s]
     return len(finished) / (to_s - from_s)
+
+
+def _outcome(arrival: Arrival, end: Outcome | BaseException) -> Outcome:
+    match end:
+        case Outcome():
+            return end
+        case asyncio.CancelledError():
+            return Outcome(arrival, None)
+        case _:
+            raise end
 
 
 async def _ask(target: Generator, arrival: Arrival, began_s: float) -> Outcome:

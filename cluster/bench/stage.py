@@ -1,6 +1,7 @@
 """Ray Serve on this machine with every side of the comparison, started for one benchmark run and ended with it."""
 
 import asyncio
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Generator
@@ -66,6 +67,7 @@ class Stage:
 def raised_stage(orders: Orders, secret: str, say: Say) -> Generator[Stage]:
     directory = tempfile.mkdtemp(prefix="sfumato-bench-")  # short: Ray puts sockets below it
     port = free_port()
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         ray.init(
             address="local",
