@@ -87,10 +87,10 @@ def seaweedfs(directory: Path) -> Generator[S3Server]:
 
 
 def free_ports(count: int, *, grpc_offset: int = 0) -> list[int]:
-    """Ports below 50000 that nothing listens on now, nor `grpc_offset` above them."""
+    """Ports that nothing listens on now, nor `grpc_offset` above them; both below those of outgoing connections."""
     chosen: list[int] = []
     while len(chosen) < count:
-        port = random.randint(20_000, 49_000)
+        port = random.randint(20_000, 22_700)
         if port not in chosen and is_free(port) and (not grpc_offset or is_free(port + grpc_offset)):
             chosen.append(port)
     return chosen
