@@ -58,7 +58,9 @@ async def _saturate(stage: Stage, side: str, rate_per_s: float, seconds: float, 
 
 async def settle(stage: Stage, gateway: RayServeGateway, side: str) -> None:
     """Returns once the side answers a new request: what was cancelled no longer takes the next side's time."""
-    await drive(gateway, [Arrival(0.0, stage.orders.one(side, SETTLE_STEPS))], until_s=SETTLE_LIMIT_S)
+    probe = Arrival(0.0, stage.orders.one(side, SETTLE_STEPS))
+    if (await drive(gateway, [probe], until_s=SETTLE_LIMIT_S))[0].finished_s is None:
+        stage.say(f"{side} does not answer after its overload")
 
 
 def _last(by_side: dict[str, list[float]]) -> str:
