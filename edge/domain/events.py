@@ -184,7 +184,8 @@ class MemoryHub:
         return self._channels.get(job_id)
 
     def close(self, job_id: JobId, now: float) -> None:
-        self._due[job_id] = now + self._kept_after_end_s
+        if job_id in self._channels:
+            self._due[job_id] = now + self._kept_after_end_s
 
     def forget(self, now: float) -> None:
         while self._due and next(iter(self._due.values())) <= now:

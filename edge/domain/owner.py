@@ -17,11 +17,12 @@ class Owner(Struct, frozen=True):
 
 
 class Caller(Struct, frozen=True):
-    """Who is asking, what opens their pictures, and what they may ask for."""
+    """Who is asking, what opens their pictures, and what they may ask for. `is_new`: made for this very call."""
 
     owner: Owner
     viewing_secret: bytes
     plan: Plan
+    is_new: bool = False
 
     def __repr__(self) -> str:
         return f"<caller:{self.owner.kind}>"

@@ -18,7 +18,7 @@ from edge.domain.keyring import Keyring
 from edge.domain.orders import Order, engine_request
 from edge.domain.owner import Caller, JobId, Owner
 from edge.domain.run import Run, Watch
-from edge.domain.sessions import touch_session
+from edge.domain.sessions import UsedToday, add_session, touch_session
 from edge.errors import DatabaseUnavailable
 from policies.schema import Plan, Policies
 from serve_app.contract import Slot, Turn
@@ -45,6 +45,7 @@ class Runs:
         self._clock = clock
         self._unwatched_s = unwatched_s
         self._runs: dict[JobId, Run] = {}
+        self._used_today = UsedToday()
         self._ticking: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -87,12 +88,15 @@ class Runs:
         await self._database.write(partial(jobs.fail_lost_jobs, now=now, forget_after_s=self._forget_after_s))
 
     async def _start(self, caller: Caller, order: Order, job_id: JobId, channel: Channel, *, keeps_some: bool) -> Run:
-        accept = partial(_accept, job_id=job_id, owner=caller.owner, order=order, now=self._clock())
+        now = self._clock()
+        is_known = self._used_today.has(caller.owner, now)
+        accept = partial(_accept, job_id=job_id, caller=caller, is_known=is_known, order=order, now=now)
         try:
             job = await self._database.write(accept)
         except DatabaseUnavailable:
             self._hub.close(job_id, now=0)
             raise
+        self._used_today.add(caller.owner, now)
         run = Run(job, caller, order, channel, keeps_some=keeps_some)
         self._runs[job_id] = run
         slots = _slots(order, caller.viewing_secret)
@@ -128,9 +132,12 @@ class Runs:
                 log.warning("the database does not answer: leases are not renewed")
 
 
-def _accept(db: Session, job_id: JobId, owner: Owner, order: Order, now: float) -> JobRow:
-    touch_session(db, owner, now)
-    return jobs.create_job(db, job_id, owner, order, now)
+def _accept(db: Session, job_id: JobId, caller: Caller, is_known: bool, order: Order, now: float) -> JobRow:
+    if caller.is_new:
+        add_session(db, caller.owner, now)
+    elif not is_known:
+        touch_session(db, caller.owner, now)
+    return jobs.create_job(db, job_id, caller.owner, order, now)
 
 
 def _slots(order: Order, viewing_secret: bytes) -> list[Slot]:

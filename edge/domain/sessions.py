@@ -4,7 +4,7 @@ The viewing secret lies in the token alone. Rotation comes later; its number is 
 """
 
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from struct import Struct as Layout
 
 from msgspec import Struct
@@ -59,12 +59,41 @@ def read_session(token: str, keyring: Keyring, now: float) -> Session | None:
     return session if session.expires_at > now else None
 
 
+class UsedToday:
+    """Sessions that this edge has written down today already. Forgets the oldest: strangers are many."""
+
+    def __init__(self, capacity: int = 50_000) -> None:
+        self._capacity = capacity
+        self._day = date.min
+        self._ids: dict[OwnerId, None] = {}
+
+    def has(self, owner: Owner, now: float) -> bool:
+        return owner.id in self._ids and self._day == _day(now)
+
+    def add(self, owner: Owner, now: float) -> None:
+        if self._day != _day(now):
+            self._day = _day(now)
+            self._ids.clear()
+        while len(self._ids) >= self._capacity:
+            del self._ids[next(iter(self._ids))]
+        self._ids[owner.id] = None
+
+
+def add_session(db: DbSession, owner: Owner, now: float) -> None:
+    """For one that was made for this very call: its row cannot be there."""
+    db.add(SessionRow(id=owner.id, last_used_on=_day(now)))
+
+
 def touch_session(db: DbSession, owner: Owner, now: float) -> None:
     """Write down that the session was used today; the first time, that it exists."""
     if owner.kind == "session":
-        upsert(db, SessionRow, key={"id": owner.id}, values={"last_used_on": datetime.fromtimestamp(now, UTC).date()})
+        upsert(db, SessionRow, key={"id": owner.id}, values={"last_used_on": _day(now)})
 
 
 def forget_idle_sessions(db: DbSession, now: float, idle_s: float) -> int:
-    oldest = datetime.fromtimestamp(now - idle_s, UTC).date()
+    oldest = _day(now - idle_s)
     return changed(db, delete(SessionRow).where(SessionRow.last_used_on < oldest))
+
+
+def _day(now: float) -> date:
+    return datetime.fromtimestamp(now, UTC).date()

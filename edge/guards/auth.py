@@ -28,7 +28,7 @@ def provide_caller(request: ApiRequest, services: NamedDependency[SkipValidation
         session = read_session(bearer, services.keyring, services.clock())
         if session is None:
             raise BadCredential("this key or session is unknown or has expired")
-    return _caller(session, services) if session else _newcomer(request, services)
+    return _caller(session, services, is_new=False) if session else _newcomer(request, services)
 
 
 def cookie_name(settings: Settings) -> str:
@@ -53,8 +53,8 @@ def bearer_of(request: ApiRequest) -> str | None:
 def _newcomer(request: ApiRequest, services: Services) -> Caller:
     session = new_session(services.clock(), services.session_idle_s)
     request.scope["state"][FRESH_SESSION] = session_token(session, services.keyring)
-    return _caller(session, services)
+    return _caller(session, services, is_new=True)
 
 
-def _caller(session: Session, services: Services) -> Caller:
-    return Caller(session.owner, session.viewing_secret, services.anonymous_plan)
+def _caller(session: Session, services: Services, *, is_new: bool) -> Caller:
+    return Caller(session.owner, session.viewing_secret, services.anonymous_plan, is_new)

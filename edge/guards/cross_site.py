@@ -20,7 +20,7 @@ class RefusesCrossSite:
         self._origin = services.settings.public_url
         self._cookie = cookie_name(services.settings)
 
-    def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
+    async def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
         is_unsafe = connection.scope.get("method") not in SAFE_METHODS
         site = connection.headers.get("sec-fetch-site")
         if site == "cross-site" and (is_unsafe or connection.scope["path"].startswith("/v1/")):

@@ -20,8 +20,20 @@ _PLACE = re.compile(r" - at `\$\.([a-z_]+)")
 _FIELD = re.compile(r"(missing required|unknown) field `([^`]*)`")
 
 
+class Registered(Protocol):
+    @property
+    def schema(self) -> Schema: ...
+
+
+class SchemaRegistry(Protocol):
+    def from_reference(self, reference: Reference, /) -> Registered: ...
+
+
 class SchemaSource(Protocol):
     """As much of Litestar's schema creator as we need."""
+
+    @property
+    def schema_registry(self) -> SchemaRegistry: ...
 
     def for_field_definition(self, field_definition: FieldDefinition, /) -> Reference | Schema: ...
 
@@ -43,7 +55,10 @@ class StrictBody(AbstractDTO[StructT]):
     def create_openapi_schema(
         cls, field_definition: FieldDefinition, handler_id: str, schema_creator: SchemaSource
     ) -> Reference | Schema:
-        return schema_creator.for_field_definition(field_definition)
+        described = schema_creator.for_field_definition(field_definition)
+        if isinstance(described, Reference):
+            schema_creator.schema_registry.from_reference(described).schema.additional_properties = False
+        return described
 
     @classmethod
     def generate_field_definitions(cls, model_type: type) -> Generator[DTOFieldDefinition, None, None]:
