@@ -25,6 +25,7 @@ RETRY_AFTER_S = 5
 MESSAGES = {
     "bad_request": "The model cannot do what was asked of it.",
     "cancelled": "The generation was cancelled.",
+    "database_unavailable": "The database does not answer.",
     "draining": "The model is being taken out of service.",
     "edge_lost": "The server that looked after this generation went away.",
     "engine_failed": "The model failed while drawing.",
@@ -34,7 +35,16 @@ MESSAGES = {
     "replica_lost": "The machine that was drawing was lost.",
     "store_unavailable": "The picture could not be stored.",
 }
-TEMPORARY = {"draining", "model_unavailable", "overloaded", "policy_mismatch", "replica_lost", "store_unavailable"}
+TEMPORARY = {
+    "database_unavailable",
+    "draining",
+    "edge_lost",
+    "model_unavailable",
+    "overloaded",
+    "policy_mismatch",
+    "replica_lost",
+    "store_unavailable",
+}
 
 
 class EdgeError(Exception):
@@ -124,7 +134,7 @@ class DatabaseUnavailable(Refusal):
     code = "database_unavailable"
 
     def __init__(self) -> None:
-        super().__init__("The database does not answer.", retry_after_s=RETRY_AFTER_S)
+        super().__init__(message_for(self.code), retry_after_s=RETRY_AFTER_S)
 
 
 def message_for(code: str) -> str:
@@ -133,5 +143,5 @@ def message_for(code: str) -> str:
 
 def status_of(refusal: Refusal) -> int:
     if isinstance(refusal, GenerationFailed):
-        return 503 if refusal.code in TEMPORARY or refusal.code == "edge_lost" else 500
+        return 503 if refusal.code in TEMPORARY else 500
     return refusal.status

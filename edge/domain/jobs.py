@@ -64,13 +64,12 @@ def renew_leases(db: Session, job_ids: Collection[JobId], now: float) -> None:
 
 def fail_lost_jobs(db: Session, now: float, forget_after_s: float) -> int:
     """End every job whose edge no longer renews its lease. Nothing runs it again."""
-    updated = changed(
+    return changed(
         db,
         update(JobRow)
         .where(JobRow.status.in_(OPEN_STATES), JobRow.lease_until_at < int(now))
         .values(status="failed", error_code="edge_lost", ended_at=int(now), forget_at=int(now + forget_after_s)),
     )
-    return updated
 
 
 def find_job(db: Session, owner: Owner, job_id: str) -> JobRow | None:
@@ -100,6 +99,12 @@ def find_image(db: Session, owner: Owner, image_id: str, now: float) -> ImageRow
 def find_addressed(db: Session, image_id: ImageId, now: float) -> ImageRow | None:
     """Whoever holds the address may have it."""
     return db.scalar(select(ImageRow).where(ImageRow.id == image_id, *_visible(now)))
+
+
+def cancel_job(db: Session, job: JobRow, now: float, forget_after_s: float) -> None:
+    """For a job that no edge we can reach looks after."""
+    forget_at = now + forget_after_s
+    end_job(db, JobId(job.id), job.epoch, status="cancelled", now=now, forget_at=forget_at, error_code="cancelled")
 
 
 def delete_ended(db: Session, job_id: JobId) -> None:

@@ -50,7 +50,8 @@ class Run:
         """Once, and not when it is over: what follows must not be interrupted."""
         if self._task is not None and self.cancelled_as is None and self.ended is None:
             self.cancelled_as = ended
-            self._task.cancel()
+            # a task that is cancelled before its first step would never get to end its job
+            asyncio.get_running_loop().call_soon(self._task.cancel)
 
     async def finished(self) -> Ended:
         """Waits for the end, whoever brings it about."""

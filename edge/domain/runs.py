@@ -84,7 +84,8 @@ class Runs:
         """Renew our leases, end the jobs of edges that no longer do, forget events that are due."""
         now = self._clock()
         self._hub.forget(now)
-        await self._database.write(partial(jobs.renew_leases, job_ids=list(self._runs), now=now))
+        if self._runs:
+            await self._database.write(partial(jobs.renew_leases, job_ids=list(self._runs), now=now))
         await self._database.write(partial(jobs.fail_lost_jobs, now=now, forget_after_s=self._forget_after_s))
 
     async def _start(self, caller: Caller, order: Order, job_id: JobId, channel: Channel, *, keeps_some: bool) -> Run:

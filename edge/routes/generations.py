@@ -106,7 +106,14 @@ async def delete_generation(job_id: JobIdPath, caller: GivenCaller, services: Gi
     if run := services.runs.find(job.id):
         run.cancel()
         await run.finished()
-        return
+    elif job.status in jobs.OPEN_STATES:
+        now, forget_after_s = services.clock(), services.forget_after_s
+        await services.database.write(partial(jobs.cancel_job, job=job, now=now, forget_after_s=forget_after_s))
+    else:
+        await _delete(job, services)
+
+
+async def _delete(job: JobRow, services: Services) -> None:
     await erase_for_caller(
         ImageRow.job_id == job.id,
         store=services.store,

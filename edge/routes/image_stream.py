@@ -15,6 +15,8 @@ from edge.services import Services
 from policies.size import Pixels
 from serve_app.contract import OutputFormat, Preview
 
+FIRST_EVENT_S = 1.0  # an engine that refuses does so at once; nobody watches for a client that leaves meanwhile
+
 
 class TokenDetails(Struct, frozen=True):
     image_tokens: int = 0
@@ -62,7 +64,7 @@ class CompletedImage(Struct, frozen=True, kw_only=True):
 async def stream_images(run: Run, caller: Caller, services: Services) -> Chunks:
     """Raises GenerationFailed while it still can: when the engine refuses at once."""
     listener = run.channel.listen()
-    first = await listener.take(services.heartbeat_s)
+    first = await listener.take(FIRST_EVENT_S)
     for told in first:
         if isinstance(told.event, Ended) and told.event.status != "succeeded":
             raise _failure(told.event)

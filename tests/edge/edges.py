@@ -87,8 +87,15 @@ def env_for(home: Path, **more: str) -> dict[str, str]:
     return {"SFUMATO_HOME": str(home), "SFUMATO_PUBLIC_URL": BASE_URL, **secrets, **more}
 
 
-def make_edge(home: Path, clock: Clock, heartbeat_s: float = 0.05, unwatched_s: float = 0.05) -> Edge:
-    settings = Settings.from_env(env_for(home))
+def make_edge(
+    home: Path,
+    clock: Clock,
+    *,
+    public_url: str = BASE_URL,
+    heartbeat_s: float = 0.05,
+    unwatched_s: float = 0.05,
+) -> Edge:
+    settings = Settings.from_env(env_for(home, SFUMATO_PUBLIC_URL=public_url))
     generator = ScriptedGenerator(open_store(settings.store), clock)
     services = build_services(
         settings, load_policies(), generator, clock=clock, heartbeat_s=heartbeat_s, unwatched_s=unwatched_s

@@ -1,6 +1,10 @@
+from functools import partial
 from pathlib import Path
 
-from edge.domain.jobs import LEASE_S
+from edge.domain.jobs import LEASE_S, find_job
+from edge.domain.orders import order_images
+from edge.domain.owner import Caller, Owner, OwnerId
+from edge.domain.requests import ImageRequest
 from tests.edge.edges import Clock, make_edge
 
 
@@ -59,3 +63,16 @@ async def test_a_lease_is_renewed_while_the_job_runs(tmp_path: Path) -> None:
             edge.clock.advance(LEASE_S - 1)
             await edge.services.runs.tick()
         assert (await edge.client.get(reply.headers["location"])).json()["status"] == "running"
+
+
+async def test_a_call_cancelled_before_its_first_step_ends_too(tmp_path: Path) -> None:
+    async with make_edge(tmp_path, Clock()).opened() as edge:
+        services = edge.services
+        caller = Caller(Owner("session", OwnerId("a" * 32)), b"v" * 32, services.anonymous_plan, is_new=True)
+        order = order_images(ImageRequest(prompt="a red apple"), caller.plan, services.policies)
+        run = await services.runs.start_call(caller, order, keeps_some=False)
+        run.cancel()
+        assert (await run.finished()).status == "cancelled"
+        job = await services.database.read(partial(find_job, owner=caller.owner, job_id=run.job_id))
+        assert job is not None
+        assert job.status == "cancelled"
