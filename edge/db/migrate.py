@@ -1,19 +1,21 @@
-"""Bring the database to the newest schema. Edges that start together do it one after the other."""
+"""Bring the database to the newest schema. Processes that start together do it one after the other."""
 
+import asyncio
+import fcntl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 async def migrate(engine: AsyncEngine) -> None:
-    _make_home(engine)
-    async with engine.begin() as connection:
+    async with _alone(engine), engine.begin() as connection:
         await connection.run_sync(_upgrade)
 
 
@@ -26,14 +28,17 @@ def migrations_config(connection: Connection) -> Config:
 
 
 def _upgrade(connection: Connection) -> None:
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(
-            "BEGIN IMMEDIATE"
-        )  # the driver would begin at the first row only, too late for a lock
     command.upgrade(migrations_config(connection), "head")
 
 
-def _make_home(engine: AsyncEngine) -> None:
-    url = make_url(str(engine.url))
-    if url.get_backend_name() == "sqlite" and url.database:
-        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+@asynccontextmanager
+async def _alone(engine: AsyncEngine) -> AsyncGenerator[None]:
+    """SQLite changes its journal mode, and the driver its tables, without waiting for others: a lock file does."""
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        yield
+        return
+    path = Path(engine.url.database)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        yield
