@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session
@@ -24,6 +24,7 @@ T = TypeVar("T")
 Work = Callable[[Session], T]
 MAX_SHARED = 256
 BUSY_TIMEOUT_MS = 5_000
+UNAVAILABLE = (InterfaceError, OperationalError, PoolTimeout)
 
 
 class _Pending(Generic[T]):
@@ -43,7 +44,7 @@ class _Pending(Generic[T]):
 class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        self._sessions = async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
+        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
         self._pending: deque[_Pending[object]] = deque()
         self._writing: asyncio.Task[None] | None = None
 
@@ -52,7 +53,7 @@ class Database:
         try:
             async with self._sessions() as session:
                 return await session.run_sync(work)
-        except (OperationalError, PoolTimeout) as error:
+        except UNAVAILABLE as error:
             raise DatabaseUnavailable from error
 
     async def write(self, work: Work[T]) -> T:
@@ -78,19 +79,21 @@ class Database:
         try:
             while self._pending:
                 shared = [self._pending.popleft() for _ in range(min(len(self._pending), MAX_SHARED))]
-                if not await self._write_together(shared):
+                if len(shared) == 1 or not await self._write_together(shared):
                     for alone in shared:
                         await self._write_alone(alone)
         finally:
             self._writing = None
 
     async def _write_together(self, shared: list[_Pending[object]]) -> bool:
-        """False when one of them failed and all were undone."""
-        if len(shared) == 1:
-            return False
+        """False when one of them was wrong, and all were undone. A database that does not answer fails them all."""
         try:
             async with self._sessions.begin() as session:
                 results = [await session.run_sync(pending.work) for pending in shared]
+        except UNAVAILABLE:
+            for pending in shared:
+                pending.fail(DatabaseUnavailable())
+            return True
         except Exception:  # noqa: BLE001  whose fault it was shows when each is run alone
             return False
         for pending, result in zip(shared, results, strict=True):
@@ -101,7 +104,7 @@ class Database:
         try:
             async with self._sessions.begin() as session:
                 result = await session.run_sync(pending.work)
-        except (OperationalError, PoolTimeout):
+        except UNAVAILABLE:
             pending.fail(DatabaseUnavailable())
         except Exception as error:  # noqa: BLE001  raised again where the work came from
             pending.fail(error)
