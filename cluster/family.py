@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 STOP_LIMIT_S = 12.0
+SAME_SIGNAL_S = 1.0
 TAIL_LINES = 12
 
 
@@ -49,12 +51,18 @@ class Family:
 
     def stop(self) -> None:
         """Asks each child to end, then ends what is left of its session; at once when another signal comes."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: self._kill())
+        began_s = time.monotonic()
+
+        def force(*_: object) -> None:
+            if time.monotonic() - began_s > SAME_SIGNAL_S:
+                self._kill()
+
+        for number in STOP_SIGNALS:
+            signal.signal(number, force)
         for child in self._children.values():
             if child.poll() is None:
                 child.terminate()
-        deadline_s = time.monotonic() + STOP_LIMIT_S
+        deadline_s = began_s + STOP_LIMIT_S
         for child in self._children.values():
             with suppress(subprocess.TimeoutExpired):
                 child.wait(max(0.1, deadline_s - time.monotonic()))

@@ -1,27 +1,23 @@
 """`sfumato serve`: Ray with as little as is needed, and one Serve application per model, until told to stop."""
 
 import logging
-import os
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 import ray
 from ray import serve
 from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 
+from cluster.ray_directory import ray_directory
 from serve_app.replica import application
 from serve_app.settings import Settings
 
 log = logging.getLogger(__name__)
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024  # images never pass through it
-MAX_DIRECTORY_BYTES = 40
 QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
 
 
@@ -51,11 +47,7 @@ def _joined(address: str) -> Generator[None]:
 
 @contextmanager
 def _started_here(settings: Settings) -> Generator[None]:
-    """Ray's own files lie in `<home>/ray`; what killed runs left there goes first."""
-    directory = settings.home.absolute() / "ray"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _remove_dead_sessions(directory)
-    with _short_way_to(directory) as short:
+    with ray_directory(settings.home) as directory:
         ray.init(
             address="local",
             include_dashboard=False,
@@ -63,38 +55,9 @@ def _started_here(settings: Settings) -> Generator[None]:
             logging_level=logging.WARNING,
             object_store_memory=OBJECT_STORE_BYTES,
             num_cpus=max(2, len(settings.models) + 1),
-            _temp_dir=str(short),
+            _temp_dir=str(directory),
         )
         try:
             yield
         finally:
             ray.shutdown()  # ends its daemons, and with them Serve
-
-
-@contextmanager
-def _short_way_to(directory: Path) -> Generator[Path]:
-    """Ray puts sockets below its directory, and a socket's path may be 107 bytes long, wherever home is."""
-    if len(os.fsencode(directory)) <= MAX_DIRECTORY_BYTES:
-        yield directory
-        return
-    with tempfile.TemporaryDirectory(prefix="sfumato-", dir="/tmp") as place:
-        link = Path(place) / "ray"
-        link.symlink_to(directory)
-        yield link
-
-
-def _remove_dead_sessions(directory: Path) -> None:
-    """A session's name ends with the id of the process that began it."""
-    for session in directory.glob("session_*_*"):
-        if not session.is_symlink() and not _is_alive(session.name.rpartition("_")[2]):
-            shutil.rmtree(session, ignore_errors=True)
-
-
-def _is_alive(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from cluster.family import ChildDied, Family
+from cluster.family import STOP_SIGNALS, ChildDied, Family
 from cluster.first_picture import PROMPT, PictureFailed, first_picture
 from cluster.home import port_from, prepare_home, require_free_port
 
@@ -38,7 +38,8 @@ def run_up(env: Mapping[str, str], *, no_ray: bool, home: Path | None, port: int
         require_free_port(serve_port, "SFUMATO_SERVE_PORT")
         environment.setdefault("SFUMATO_SERVE_URL", f"http://127.0.0.1:{serve_port}")
     family = Family(prepare_home(place) | environment, place / "logs")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
+    for number in STOP_SIGNALS:
+        signal.signal(number, _interrupt_once)
     try:
         _serve(family, port, no_ray=no_ray)
     except KeyboardInterrupt:
@@ -89,6 +90,12 @@ def _is_ready(url: str) -> bool:
             return reply.status == 200
     except (urllib.error.URLError, OSError):
         return False
+
+
+def _interrupt_once(*_: object) -> NoReturn:
+    for number in STOP_SIGNALS:  # a terminal, `make` and `timeout` may each send one; `Family.stop` listens again
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _say(text: str) -> None:

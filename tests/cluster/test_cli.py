@@ -62,3 +62,13 @@ def test_up_on_a_port_in_use_is_one_line_and_starts_nothing(tmp_path: Path):
         == f"sfumato: port {port} is in use: stop what listens there, or set SFUMATO_PORT or --port"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_serve_names_a_model_that_no_policy_offers(tmp_path: Path):
+    ended = sfumato("serve", cwd=tmp_path, SFUMATO_SERVE_SECRET="x" * 32, SFUMATO_MODELS="sfumato-embedded,other")
+    assert (ended.returncode, ended.stderr) == (2, "sfumato: SFUMATO_MODELS names other, which models.toml lacks\n")
+
+
+def test_a_word_as_port_is_one_line(tmp_path: Path):
+    ended = sfumato("up", cwd=tmp_path, SFUMATO_PORT="http")
+    assert (ended.returncode, ended.stderr) == (2, "sfumato: SFUMATO_PORT is not a port: 'http'\n")
