@@ -32,7 +32,7 @@ COLOURS = 64  # plain latents decoded at load time to learn what colour a latent
 COLOUR_CELLS = 4  # the side of each
 
 
-@dataclass(slots=True, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class UnetRow:
     """A picture on its way. `latent`, `denoised`: (C, h, w) float32; `text`: (T, D).
 
