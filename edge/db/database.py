@@ -6,7 +6,7 @@ session, must not keep it, and may be run a second time when a neighbour's failu
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from sqlalchemy import event, text
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from edge.db.statements import Change, apply_changes
 from edge.errors import DatabaseUnavailable
 
 T = TypeVar("T")
@@ -89,7 +90,7 @@ class Database:
         """False when one of them was wrong, and all were undone. A database that does not answer fails them all."""
         try:
             async with self._sessions.begin() as session:
-                results = [await session.run_sync(pending.work) for pending in shared]
+                results = await session.run_sync(_all_of, [pending.work for pending in shared])
         except UNAVAILABLE:
             for pending in shared:
                 pending.fail(DatabaseUnavailable())
@@ -110,6 +111,14 @@ class Database:
             pending.fail(error)
         else:
             pending.succeed(result)
+
+
+def _all_of(db: Session, works: Sequence[Work[object]]) -> list[object]:
+    """Changes last: they touch rows that are there already."""
+    results = [None if isinstance(work, Change) else work(db) for work in works]
+    if changes := [work for work in works if isinstance(work, Change)]:
+        apply_changes(db, changes)
+    return results
 
 
 def open_engine(url: str) -> AsyncEngine:

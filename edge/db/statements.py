@@ -1,6 +1,7 @@
-"""Two things that the ORM says only in long words: how many rows changed, and insert-or-update."""
+"""What the ORM says only in long words: how many rows changed, insert-or-update, and one statement for many rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import CursorResult, Delete, Update
@@ -10,6 +11,27 @@ from sqlalchemy.orm import Session
 from edge.db.rows import Base
 
 RowT = TypeVar("RowT", bound=Base)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row's share in a statement: changes that arrive together are executed as one. Values go by bind name."""
+
+    statement: Update
+    values: Mapping[str, object]
+
+    def __call__(self, db: Session) -> None:
+        apply_changes(db, [self])
+
+
+def apply_changes(db: Session, changes: Sequence[Change]) -> None:
+    """In the order in which the statements first appear."""
+    db.flush()
+    rows: dict[Update, list[Mapping[str, object]]] = {}
+    for change in changes:
+        rows.setdefault(change.statement, []).append(change.values)
+    for statement, values in rows.items():
+        db.connection().execute(statement, values)
 
 
 def changed(db: Session, statement: Update | Delete) -> int:

@@ -10,10 +10,9 @@ from contextlib import aclosing
 from functools import partial
 from typing import assert_never
 
-from sqlalchemy.orm import Session
-
 from edge.db.database import Database
 from edge.db.rows import ImageRow
+from edge.db.statements import Change
 from edge.domain import jobs
 from edge.domain.erasure import erase_for_caller
 from edge.domain.events import Ended, ImageReady
@@ -97,7 +96,7 @@ class Conductor:
         if not run.is_running:
             run.is_running = True
             run.queued = None
-            await self._database.write(partial(jobs.mark_running, job_id=run.job_id, epoch=run.job.epoch))
+            await self._database.write(jobs.running(run.job_id, run.job.epoch))
 
     async def _keep(self, run: Run, image: Image) -> None:
         row = None
@@ -111,17 +110,16 @@ class Conductor:
         try:
             if ended.status != "succeeded" and not run.keeps_some:
                 await self._drop_images(run)
-            await self._database.write(partial(self._write_end, run=run, ended=ended))
+            await self._database.write(self._ended(run, ended))
         except Exception as error:  # noqa: BLE001  the lease ends the row when we cannot; whoever waits must hear
             log.error("the end of job %s was not written: %s", run.job_id, type(error).__name__)
         run.ended = ended
         run.channel.publish(ended)
 
-    def _write_end(self, db: Session, run: Run, ended: Ended) -> None:
+    def _ended(self, run: Run, ended: Ended) -> Change:
         now = self._clock()
         last_picture_at = max((made.row.delete_at for made in run.made.values() if made.row), default=now)
-        jobs.end_job(
-            db,
+        return jobs.ended(
             run.job_id,
             run.job.epoch,
             status=ended.status,

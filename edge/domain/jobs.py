@@ -2,17 +2,37 @@
 
 import secrets
 from collections.abc import Collection, Sequence
+from typing import cast
 
-from sqlalchemy import ColumnElement, and_, delete, select, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from edge.db.rows import ImageRow, JobRow
-from edge.db.statements import changed
+from edge.db.statements import Change, changed
 from edge.domain.orders import Order
 from edge.domain.owner import ImageId, JobId, Owner
 
 LEASE_S = 30
 OPEN_STATES = ("queued", "running")
+
+_jobs = cast("Table", JobRow.__table__)
+_STILL_OURS = and_(
+    _jobs.c.id == bindparam("of_job"),
+    _jobs.c.epoch == bindparam("of_epoch"),
+    or_(*(_jobs.c.status == state for state in OPEN_STATES)),
+)
+_BEGIN = update(_jobs).where(_STILL_OURS).values(status="running")
+_END = (
+    update(_jobs)
+    .where(_STILL_OURS)
+    .values(
+        status=bindparam("new_status"),
+        ended_at=bindparam("at"),
+        forget_at=bindparam("forget"),
+        error_code=bindparam("code"),
+        truncated=bindparam("cut"),
+    )
+)
 
 
 def new_job_id() -> JobId:
@@ -36,22 +56,27 @@ def create_job(db: Session, job_id: JobId, owner: Owner, order: Order, now: floa
     return job
 
 
-def mark_running(db: Session, job_id: JobId, epoch: int) -> None:
-    db.execute(update(JobRow).where(_still_ours(job_id, epoch)).values(status="running"))
+def running(job_id: JobId, epoch: int) -> Change:
+    return Change(_BEGIN, {"of_job": job_id, "of_epoch": epoch})
 
 
-def end_job(
-    db: Session, job_id: JobId, epoch: int, *, status: str, now: float, forget_at: float,
-    error_code: str | None = None, truncated: bool = False,
-) -> bool:  # fmt: skip
-    """False when somebody else has ended it: that state stands."""
-    updated = changed(
-        db,
-        update(JobRow)
-        .where(_still_ours(job_id, epoch))
-        .values(status=status, ended_at=int(now), forget_at=int(forget_at), error_code=error_code, truncated=truncated),
+def ended(
+    job_id: JobId, epoch: int, *, status: str, now: float, forget_at: float, error_code: str | None = None,
+    truncated: bool = False,
+) -> Change:  # fmt: skip
+    """Changes nothing when somebody else has ended it: that state stands."""
+    return Change(
+        _END,
+        {
+            "of_job": job_id,
+            "of_epoch": epoch,
+            "new_status": status,
+            "at": int(now),
+            "forget": int(forget_at),
+            "code": error_code,
+            "cut": truncated,
+        },
     )
-    return updated == 1
 
 
 def renew_leases(db: Session, job_ids: Collection[JobId], now: float) -> None:
@@ -101,10 +126,10 @@ def find_addressed(db: Session, image_id: ImageId, now: float) -> ImageRow | Non
     return db.scalar(select(ImageRow).where(ImageRow.id == image_id, *_visible(now)))
 
 
-def cancel_job(db: Session, job: JobRow, now: float, forget_after_s: float) -> None:
+def cancelled(job: JobRow, now: float, forget_after_s: float) -> Change:
     """For a job that no edge we can reach looks after."""
     forget_at = now + forget_after_s
-    end_job(db, JobId(job.id), job.epoch, status="cancelled", now=now, forget_at=forget_at, error_code="cancelled")
+    return ended(JobId(job.id), job.epoch, status="cancelled", now=now, forget_at=forget_at, error_code="cancelled")
 
 
 def delete_ended(db: Session, job_id: JobId) -> None:
@@ -114,10 +139,6 @@ def delete_ended(db: Session, job_id: JobId) -> None:
 def forget_jobs(db: Session, now: float, limit: int) -> int:
     due = select(JobRow.id).where(JobRow.forget_at <= int(now)).limit(limit)
     return changed(db, delete(JobRow).where(JobRow.id.in_(due)))
-
-
-def _still_ours(job_id: JobId, epoch: int) -> ColumnElement[bool]:
-    return and_(JobRow.id == job_id, JobRow.epoch == epoch, JobRow.status.in_(OPEN_STATES))
 
 
 def _owned(row: type[JobRow] | type[ImageRow], owner: Owner) -> ColumnElement[bool]:

@@ -107,8 +107,7 @@ async def delete_generation(job_id: JobIdPath, caller: GivenCaller, services: Gi
         run.cancel()
         await run.finished()
     elif job.status in jobs.OPEN_STATES:
-        now, forget_after_s = services.clock(), services.forget_after_s
-        await services.database.write(partial(jobs.cancel_job, job=job, now=now, forget_after_s=forget_after_s))
+        await services.database.write(jobs.cancelled(job, services.clock(), services.forget_after_s))
     else:
         await _delete(job, services)
 

@@ -1,16 +1,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import Table, bindparam, event, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
 from edge.db.rows import SessionRow
+from edge.db.statements import Change
 from edge.domain.owner import Owner, OwnerId
 from edge.domain.sessions import touch_session
 from edge.errors import DatabaseUnavailable
@@ -67,3 +70,26 @@ async def test_a_database_that_cannot_answer_says_so(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnavailable):
         await database.write(touch("a"))
     await database.close()
+
+
+async def test_changes_that_arrive_together_are_one_statement(database: Database) -> None:
+    table = cast("Table", SessionRow.__table__)
+    move = update(table).where(table.c.id == bindparam("of")).values(last_used_on=bindparam("to"))
+    await asyncio.gather(*(database.write(touch(name)) for name in "abc"))
+    statements: list[str] = []
+    event.listen(database.engine.sync_engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    await asyncio.gather(*(database.write(Change(move, {"of": name, "to": date(2030, 1, 1)})) for name in "abc"))
+    assert len(statements) == 1
+    days = await database.read(lambda db: set(db.scalars(select(SessionRow.last_used_on))))
+    assert days == {date(2030, 1, 1)}
+
+
+async def test_work_sees_what_its_neighbour_added(database: Database) -> None:
+    def add(db: Session) -> None:
+        db.add(SessionRow(id="a", last_used_on=date(2030, 1, 1)))
+
+    def look(db: Session) -> str | None:
+        return db.scalar(select(SessionRow.id))
+
+    _, seen = await asyncio.gather(database.write(add), database.write(look))
+    assert seen == "a"
