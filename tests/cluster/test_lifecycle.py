@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -5,10 +6,12 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from cluster.lifecycle import Swept, sweep_once
+from cluster.lifecycle import Swept, run_sweeper, sweep_once
 from edge.db.rows import ImageRow, JobRow, SessionRow
 from serve_app.errors import StoreUnavailable
 from tests.edge.edges import Clock, Edge, make_edge
+from tests.edge.scripted_generator import PIXEL
+from tests.servers import S3Server
 
 DAY_S = 86400
 
@@ -16,6 +19,19 @@ DAY_S = 86400
 @pytest.fixture
 async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     async with make_edge(tmp_path, Clock()).opened() as edge:
+        yield edge
+
+
+@pytest.fixture
+async def edge_on_s3(tmp_path: Path, s3: S3Server) -> AsyncIterator[Edge]:
+    await asyncio.to_thread(s3.client().make_bucket, "swept")
+    env = {
+        "SFUMATO_S3_URL": s3.url,
+        "SFUMATO_S3_BUCKET": "swept",
+        "SFUMATO_S3_ACCESS_KEY": s3.access_key,
+        "SFUMATO_S3_SECRET_KEY": s3.secret_key,
+    }
+    async with make_edge(tmp_path, Clock(), env=env).opened() as edge:
         yield edge
 
 
@@ -54,6 +70,37 @@ async def test_an_object_whose_row_was_never_written_goes_too(edge: Edge) -> Non
     edge.clock.advance(3600)
     result = await swept(edge)
     assert (result.objects, await objects(edge)) == (1, 0)
+
+
+async def test_it_is_the_same_on_a_real_s3(edge_on_s3: Edge) -> None:
+    url = (await edge_on_s3.draw(n=2, retention="PT1M")).json()["data"][0]["url"]
+    await edge_on_s3.services.store.put(f"img/1d/20270115T0800Z/{'a' * 32}", b"sealed")
+    assert (await edge_on_s3.client.get(url)).content == PIXEL
+    edge_on_s3.clock.advance(60)
+    assert (await swept(edge_on_s3)).is_complete
+    assert await objects(edge_on_s3) == 0
+    assert (await edge_on_s3.client.get(url)).status_code == 410
+
+
+async def test_the_sweeper_outlives_a_sweep_that_fails(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    second_sweep = asyncio.Event()
+    sweeps = 0
+
+    async def broken(_: str) -> list[str]:
+        nonlocal sweeps
+        sweeps += 1
+        if sweeps == 2:
+            second_sweep.set()
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(edge.services.store, "children", broken)
+    monkeypatch.setattr("cluster.lifecycle.MINUTE_S", 0.01)
+    sweeping = asyncio.create_task(
+        run_sweeper(edge.clock, edge.services.store, edge.services.database, load_policies())
+    )
+    await asyncio.wait_for(second_sweep.wait(), 5)
+    sweeping.cancel()
+    await asyncio.wait([sweeping])
 
 
 async def test_canaries_and_later_minutes_stay(edge: Edge) -> None:

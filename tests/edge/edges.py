@@ -1,10 +1,11 @@
 """An edge over a scripted generator, a real SQLite file and a real object directory, on a clock that tests advance."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from httpx2 import ASGITransport, AsyncClient, Response
 from litestar import Litestar
@@ -94,8 +95,9 @@ def make_edge(
     public_url: str = BASE_URL,
     heartbeat_s: float = 0.05,
     unwatched_s: float = 0.05,
+    env: Mapping[str, str] = MappingProxyType({}),
 ) -> Edge:
-    settings = Settings.from_env(env_for(home, SFUMATO_PUBLIC_URL=public_url))
+    settings = Settings.from_env(env_for(home, SFUMATO_PUBLIC_URL=public_url, **env))
     generator = ScriptedGenerator(open_store(settings.store), clock)
     services = build_services(
         settings, load_policies(), generator, clock=clock, heartbeat_s=heartbeat_s, unwatched_s=unwatched_s
