@@ -95,9 +95,8 @@ async def test_the_sweeper_outlives_a_sweep_that_fails(edge: Edge, monkeypatch: 
 
     monkeypatch.setattr(edge.services.store, "children", broken)
     monkeypatch.setattr("cluster.lifecycle.MINUTE_S", 0.01)
-    sweeping = asyncio.create_task(
-        run_sweeper(edge.clock, edge.services.store, edge.services.database, load_policies())
-    )
+    services = edge.services
+    sweeping = asyncio.create_task(run_sweeper(edge.clock, services.store, services.database, services.policies))
     await asyncio.wait_for(second_sweep.wait(), 5)
     sweeping.cancel()
     await asyncio.wait([sweeping])
