@@ -1,15 +1,17 @@
 """The README against the code: every path it names exists, every route, setting, code and command is told."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from litestar.routes import HTTPRoute
 
 import edge.errors
 import serve_app.errors
 from cluster.cli import app as command_line
 from edge.errors import Refusal
 from serve_app.errors import ServeError
+from tests.edge.edges import Clock, make_edge
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -36,6 +38,38 @@ def test_every_top_level_directory_with_code_is_on_the_map():
         assert f"`{package}/`" in README
 
 
+def test_every_file_it_names_by_name_alone_exists():
+    there = {file.name for package in PACKAGES for file in (ROOT / package).rglob("*") if file.is_file()}
+    there |= {file.name for file in ROOT.iterdir()}
+    assert set(re.findall(r"`([\w-]+\.(?:py|toml|yaml|md))`", README)) <= there
+
+
+def test_every_route_is_told_and_every_told_route_is_there(tmp_path: Path):
+    app = make_edge(tmp_path, Clock()).app
+    there = {
+        (method, without_names(route.path_format))
+        for route in app.routes
+        if isinstance(route, HTTPRoute) and not route.path_format.startswith(("/static", "/schema"))
+        for method in set(route.methods) - {"OPTIONS"}
+    }
+    assert set(told_routes()) - {("GET", "/schema/openapi.json")} == there
+
+
+def told_routes() -> Iterator[tuple[str, str]]:
+    """`GET`, `DELETE /path` is two routes."""
+    for row in re.findall(r"^\| (`(?:GET|POST|DELETE).*?) \|", README, re.MULTILINE):
+        methods: list[str] = []
+        for method, path in re.findall(r"`([A-Z]+)(?: (/[^`]*))?`", row):
+            methods.append(method)
+            if path:
+                yield from ((each, without_names(path)) for each in methods)
+                methods = []
+
+
+def without_names(path: str) -> str:
+    return re.sub(r"{[^}]*}", "{}", path)
+
+
 def test_every_setting_is_told_and_every_told_setting_is_read():
     read = set(re.findall(r'"(SFUMATO_[A-Z0-9_]+)"', python_text()))
     told = set(re.findall(r"`(SFUMATO_[A-Z0-9_]+)`", README))
@@ -60,7 +94,14 @@ def test_the_trees_in_the_docstrings_name_every_error():
             assert kind.__name__ in (module.__doc__ or "")
 
 
-@pytest.mark.parametrize("command", ["up", "edge", "serve", "sweep", "policies"])
-def test_every_command_is_told(command: str):
-    assert f"`sfumato {command}" in README
-    assert command in command_line
+def test_every_command_is_told():
+    commands = {name for name in command_line if not name.startswith("-")}
+    assert {"up", "edge", "serve"} <= commands
+    missing = [name for name in commands if f"`sfumato {name}" not in README]
+    assert not missing
+
+
+def test_every_target_of_make_is_told():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[0].split()
+    assert [target for target in targets if f"make {target}" not in README] == []
