@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import ray
 from ray import serve
@@ -18,21 +19,27 @@ from serve_app.settings import Settings
 log = logging.getLogger(__name__)
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024  # images never pass through it
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
 
 
 def run_serve(settings: Settings, address: str | None) -> None:
-    """Starts Ray here, or joins the cluster at `address`. Returns after SIGTERM or SIGINT, with Ray gone."""
+    """Starts Ray here, or joins the cluster at `address`. SIGTERM and SIGINT end it, and a Ray of its own."""
     with _started_here(settings) if address is None else _joined(address):
-        stop = threading.Event()  # only now: Ray sets handlers of its own when it starts
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: stop.set())
+        for number in STOP_SIGNALS:  # only now: Ray sets handlers of its own when it starts
+            signal.signal(number, _leave)
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         serve.start(http_options=HTTPOptions(host="127.0.0.1", port=settings.serve_port), logging_config=QUIET)
         for model in settings.models:
             serve.run(application({"model": model}), name=model, route_prefix=f"/m/{model}")
             log.warning("serving %s", model)
-        stop.wait()
+        threading.Event().wait()
+
+
+def _leave(*_: object) -> NoReturn:
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise SystemExit
 
 
 @contextmanager
