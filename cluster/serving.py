@@ -2,7 +2,7 @@
 
 import logging
 import signal
-import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -19,6 +19,7 @@ from serve_app.settings import Settings
 log = logging.getLogger(__name__)
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024  # images never pass through it
+BEAT_S = 5.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
 
@@ -33,7 +34,15 @@ def run_serve(settings: Settings, address: str | None) -> None:
         for model in settings.models:
             serve.run(application({"model": model}), name=model, route_prefix=f"/m/{model}")
             log.warning("serving %s", model)
-        threading.Event().wait()
+        _wait_while_ray_lives()
+
+
+def _wait_while_ray_lives() -> NoReturn:
+    """Ray does not tell its driver that all nodes died, and without one nothing here would come back."""
+    while any(node["Alive"] for node in ray.nodes()):
+        time.sleep(BEAT_S)
+    log.error("Ray's node is gone")
+    raise SystemExit(1)
 
 
 def _leave(*_: object) -> NoReturn:
