@@ -89,10 +89,16 @@ class _Class:
         self.tenants[tenant] -= 1
         if not self.tenants[tenant]:
             del self.tenants[tenant]
-            if self.last_tag[tenant] <= self.virtual_time:
-                del self.last_tag[tenant]
-        if not self.tickets:
-            self.last_tag.clear()
+        if len(self.last_tag) > 2 * len(self.tenants):
+            self._forget_tenants()
+
+    def _forget_tenants(self) -> None:
+        """Of those who wait for nothing, only a tag that is still ahead says anything; in an idle class none does."""
+        self.last_tag = {
+            tenant: tag
+            for tenant, tag in self.last_tag.items()
+            if tenant in self.tenants or (self.tickets and tag > self.virtual_time)
+        }
 
     def advance(self, work: float) -> None:
         """`work` was done for this class: all its tenants come that much nearer, each by an equal part."""
@@ -173,10 +179,8 @@ class Scheduler:
     def done(self, made: Pass, seconds: float) -> list[Ticket]:
         """The pass was made and took `seconds`. Returns the tickets that made their last step; they have left."""
         self.times.observe(made.key, made.forward_rows, seconds)
-        for queue in self._classes.values():
-            work = sum(t.work for t in made.tickets if self._classes[t.turn.traffic] is queue)
-            if work:
-                queue.advance(work)
+        for traffic in {ticket.turn.traffic for ticket in made.tickets}:
+            self._classes[traffic].advance(sum(t.work for t in made.tickets if t.turn.traffic == traffic))
         finished: list[Ticket] = []
         for ticket in made.tickets:
             ticket.started = True
@@ -229,11 +233,6 @@ class Scheduler:
     @property
     def running_rows(self) -> int:
         return sum(ticket.started for ticket in self._tickets())
-
-    @property
-    def queued_work_s(self) -> float:
-        """Seconds the device needs for all that is here, at the learned batch sizes."""
-        return sum(t.forward_rows * t.steps_left / self.times.rows_per_s(t.key) for t in self._tickets())
 
     def _tickets(self) -> Iterator[Ticket]:
         for queue in self._classes.values():

@@ -207,3 +207,14 @@ def test_a_long_job_is_done_although_short_ones_never_stop_coming():
         if any(t.request_id == "long" for t in queue.done(picked, seconds(picked.forward_rows))):
             return
     pytest.fail("the long job starved")
+
+
+def test_tenants_who_left_are_forgotten_while_the_class_stays_busy():
+    queue = scheduler(max_rows=2)
+    for number in range(10):
+        queue.add(f"busy{number}", demand(f"busy{number}", steps=100_000))
+    for number in range(500):
+        queue.add(f"brief{number}", demand(f"brief{number}", steps=1))
+        run(queue, 1)
+    remembered = queue._classes["anonymous"].last_tag  # pyright: ignore[reportPrivateUsage]
+    assert len(remembered) < 50
