@@ -13,8 +13,9 @@ from tests.servers import free_ports
 
 
 @asynccontextmanager
-async def serving(app: Litestar) -> AsyncGenerator[AsyncClient]:
-    [port] = free_ports(1)
+async def serving(app: Litestar, port: int | None = None) -> AsyncGenerator[AsyncClient]:
+    """On `port`, or on any that is free."""
+    port = port or free_ports(1)[0]
     server = Server(app, port=port, interface=Interfaces.ASGI, log_enabled=False, websockets=False)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve())

@@ -3,18 +3,13 @@
 import asyncio
 import base64
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from socket import socket
 from time import time
 
 import pytest
 import pytest_asyncio
-from granian.constants import Interfaces
-from granian.server.embed import Server
-from litestar import Litestar
 from playwright.async_api import Browser, Locator, expect
 
 from cluster.compose_edge import build_edge
@@ -24,7 +19,9 @@ from serve_app.contract import Failed
 from serve_app.storage.opening import open_store
 from tests.edge.edges import env_for
 from tests.edge.paced_generator import PacedGenerator, picture
+from tests.edge.serving import serving
 from tests.edge.visitor import Visitor, open_browser
+from tests.servers import free_ports
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -47,7 +44,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    port = free_port()
+    [port] = free_ports(1)
     url = f"http://localhost:{port}"
     settings = Settings.from_env(env_for(tmp_path, SFUMATO_PORT=str(port), SFUMATO_PUBLIC_URL=url))
     generator = PacedGenerator(open_store(settings.store), time)
@@ -281,31 +278,3 @@ async def sharpness_of(figure: Locator) -> float:
 
 def data_url(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def free_port() -> int:
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@asynccontextmanager
-async def serving(app: Litestar, port: int) -> AsyncGenerator[None]:
-    server = Server(app, port=port, interface=Interfaces.ASGI, log_enabled=False, websockets=False)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(server.serve())
-        await answering(port)
-        yield
-        server.stop()
-
-
-async def answering(port: int) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except ConnectionRefusedError:
-                await asyncio.sleep(0.01)
-            else:
-                writer.close()
-                return
