@@ -137,7 +137,7 @@ def bench(*rows: str, rounds: int = 5, seconds: float = 8.0) -> None:
     """
     from cluster.ray_environment import set_ray_environment
 
-    set_ray_environment(os.environ)
+    set_ray_environment(os.environ, alone=True)
     from cluster.bench.bench import UnknownRow, run_bench
 
     _log_to_stderr()
