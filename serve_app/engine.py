@@ -31,7 +31,7 @@ class Engine:
     """Implements `contract.Generator` for one model."""
 
     def __init__(self, name: str, pipeline: AnyPipeline, delivery: Delivery, times: StepTimes, usual: RowSpec) -> None:
-        """`usual` is a typical row: what `warm` measures and `status` speaks of."""
+        """`usual` is a typical row: what is measured at the start and what `status` speaks of."""
         self._name = name
         self._pipeline = pipeline
         self._delivery = delivery
@@ -224,8 +224,9 @@ class Engine:
             number = work.preview_due(ticket.index)
             if number is not None and not work.is_over:
                 due.append((work, ticket.index, number))
+        now_s = perf_counter()
         for work in works.values():
-            work.outbox.post(work.progress())
+            work.tell_progress(now_s)
         if due:
             due[0][0].run_in_loop(lambda: self._delivery.previews(due), self._keep)
 

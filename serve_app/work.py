@@ -12,6 +12,8 @@ from serve_app.contract import Event, GenerateRequest, Queued, Step
 from serve_app.pipelines.pipeline import BatchKey, Row, RowSpec
 from serve_app.scheduler import Demand
 
+PROGRESS_S = 0.1
+
 
 class Outbox:
     """`post` from any thread, `next` in the caller's event loop."""
@@ -51,6 +53,7 @@ class Work:
         self.images_left = request.n
         self.is_truncated = False
         self.is_over = False
+        self._told_s = float("-inf")
         self._loop = asyncio.get_running_loop()
         self.outbox = Outbox(self._loop)
         self._preview_steps = _preview_steps(request.previews, request.steps)
@@ -58,8 +61,12 @@ class Work:
     def step_made(self) -> None:
         self.done_steps += 1
 
-    def progress(self) -> Step:
-        return Step(self.done_steps, self.request.steps * self.request.n)
+    def tell_progress(self, now_s: float) -> None:
+        """At most every `PROGRESS_S`, and at the end: each message costs the machine that steps."""
+        total = self.request.steps * self.request.n
+        if self.done_steps == total or now_s - self._told_s >= PROGRESS_S:
+            self._told_s = now_s
+            self.outbox.post(Step(self.done_steps, total))
 
     def preview_due(self, index: int) -> int | None:
         """The number of the partial image that is due for this row now, if one is."""

@@ -43,9 +43,6 @@ class StepLog:
     def batch_key(self, spec: RowSpec) -> BatchKey:
         return self._pipeline.batch_key(spec)
 
-    def native_px(self, width_px: int, height_px: int) -> tuple[int, int]:
-        return self._pipeline.native_px(width_px, height_px)
-
     def start(self, specs: Sequence[RowSpec]) -> list[Row]:
         return self._pipeline.start(specs)
 

@@ -24,7 +24,6 @@ from serve_app.pipelines.sampling import flow_step, guide, per_row
 TOKENS = 16  # prompts are padded or cut to this many WordPiece tokens, [CLS] and [SEP] included
 PATCH_PX = 8  # one latent cell covers 8 x 8 pixels
 LATENT = (48, 8, 8)  # PCA components per cell, cells
-NATIVE_PX = 64
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -76,9 +75,6 @@ class EmbeddedPipeline:
 
     def batch_key(self, spec: RowSpec) -> BatchKey:
         return BatchKey(self._name, LATENT, TOKENS)
-
-    def native_px(self, width_px: int, height_px: int) -> tuple[int, int]:
-        return NATIVE_PX, NATIVE_PX
 
     @torch.inference_mode()
     def start(self, specs: Sequence[RowSpec]) -> list[EmbeddedRow]:

@@ -71,10 +71,6 @@ class Pipeline(Protocol[RowT]):
         """Known before any tensor exists."""
         ...
 
-    def native_px(self, width_px: int, height_px: int) -> tuple[int, int]:
-        """The size in which a picture of this size is really drawn; the rest is resampling."""
-        ...
-
     def start(self, specs: Sequence[RowSpec]) -> list[RowT]:
         """Encode the prompts, draw each row's noise from its own seed."""
         ...
