@@ -56,17 +56,20 @@ def edge(*, host: str = "127.0.0.1", in_process: Flag = False, tied: Tied = Fals
     """
     import asyncio
 
-    from cluster.edge_server import run_edge, serve_in_process
+    from cluster.compose_edge import configure_logging
+    from cluster.edge_server import run_edge
     from edge.errors import SettingsError
+    from edge.gateway import RayServeGateway
     from edge.settings import Settings
     from policies.load import PolicyError, load_policies
 
     _begin(tied)
+    configure_logging()
     with _one_line(SettingsError, PolicyError):
         settings = Settings.from_env(os.environ)
         policies = load_policies(settings.policies)
     if not in_process:
-        run_edge(settings, host)
+        asyncio.run(run_edge(settings, policies, host, RayServeGateway(settings.serve_url, settings.serve_secret)))
         return
 
     from serve_app.compose import build_engines
@@ -78,7 +81,7 @@ def edge(*, host: str = "127.0.0.1", in_process: Flag = False, tied: Tied = Fals
         engine_settings = EngineSettings.from_env(os.environ)
         _require_models(engine_settings.models, policies.models.models)
         engines = build_engines(engine_settings, policies)
-    asyncio.run(serve_in_process(settings, host, engines))
+    asyncio.run(run_edge(settings, policies, host, engines))
 
 
 @app.command

@@ -1,7 +1,6 @@
-"""The one place that builds an edge: from the environment for a server, or around an engine in the same process."""
+"""The one place that builds an edge, around a generator that its caller chose, and the sweeper from the same parts."""
 
 import logging
-import os
 from time import time
 
 from litestar import Litestar
@@ -14,7 +13,6 @@ from edge.domain.conduct import Clock, Conductor
 from edge.domain.events import MemoryHub
 from edge.domain.keyring import Keyring
 from edge.domain.runs import UNWATCHED_S, Runs
-from edge.gateway import RayServeGateway
 from edge.services import HEARTBEAT_S, Services
 from edge.settings import Settings
 from policies.load import load_policies
@@ -23,15 +21,6 @@ from serve_app.contract import Generator
 from serve_app.storage.opening import open_store
 
 CHATTY_LOGGERS = ("httpx", "httpx2", "httpcore", "httpcore2", "urllib3", "alembic", "aiosqlite")  # URLs are addresses
-
-
-def app() -> Litestar:
-    """The factory that granian calls. Raises SettingsError or PolicyError, each one clear line."""
-    settings = Settings.from_env(os.environ)
-    configure_logging()
-    return build_edge(
-        settings, load_policies(settings.policies), RayServeGateway(settings.serve_url, settings.serve_secret)
-    )
 
 
 def build_edge(settings: Settings, policies: Policies, generator: Generator) -> Litestar:
@@ -73,7 +62,7 @@ async def run_sweeper_from(settings: Settings) -> None:
 
 
 def configure_logging() -> None:
-    """Everything to stderr at INFO; libraries that log addresses only when something is wrong."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    """INFO, but libraries that log addresses only when something is wrong."""
+    logging.getLogger().setLevel(logging.INFO)
     for name in CHATTY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
