@@ -12,10 +12,21 @@ from typing import TypeVar
 
 import msgspec
 
-from policies.schema import Dated, Kept, Model, ModelsPolicy, PlansPolicy, Policies, RetentionPolicy
+from policies.schema import Dated, Model, ModelsPolicy, PlansPolicy, Policies, RetentionPolicy
 from policies.size import parse_size
 
 DatedT = TypeVar("DatedT", bound=Dated)
+KEPT_FOR_A_TIME = {
+    "job_state",
+    "moderation_prompt",
+    "training_copy",
+    "session",
+    "job_events",
+    "rights_request",
+    "proofs",
+    "canary",
+    "logs",
+}
 
 
 class PolicyError(Exception):
@@ -53,13 +64,27 @@ def _contradictions(policies: Policies) -> Iterator[str]:
     for name, file in (("retention", policies.retention), ("plans", policies.plans), ("models", policies.models)):
         if file.version != max(change.version for change in file.changes):
             yield f"{name}.toml: `version` is {file.version}, but `changes` does not end with it"
-    for name in policies.retention.classes.__struct_fields__:
-        kept: Kept = getattr(policies.retention.classes, name)
-        if (kept.kept_for is None) == (kept.kept_until is None):
-            yield f"retention.toml: $.classes.{name}: give either `kept_for` or `kept_until`"
+    yield from _retention_contradictions(policies.retention)
     yield from _plan_contradictions(policies)
     for name, model in policies.models.models.items():
         yield from _model_contradictions(f"models.toml: $.models.{name}", model)
+
+
+def _retention_contradictions(retention: RetentionPolicy) -> Iterator[str]:
+    named: dict[str, str] = {}
+    for name, kept in retention.classes.by_name().items():
+        at = f"retention.toml: $.classes.{name}"
+        if (kept.kept_for is None) == (kept.kept_until is None):
+            yield f"{at}: give either `kept_for` or `kept_until`"
+        if name in KEPT_FOR_A_TIME and kept.kept_for is None:
+            yield f"{at}: the code that obeys it needs `kept_for`"
+        if (kept.erasure == "does not reach it") != (kept.because is not None):
+            yield f"{at}: `because` is for what erasure does not reach, and needed there"
+        for place in kept.places:
+            if (other := named.setdefault(place, name)) != name:
+                yield f"{at}.places: {place} is named by $.classes.{other} already"
+    if retention.training.ground == "consent" and retention.training.mode == "opt_out":
+        yield "retention.toml: $.training: consent is something a person gives, so it needs the mode `opt_in`"
 
 
 def _plan_contradictions(policies: Policies) -> Iterator[str]:

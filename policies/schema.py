@@ -36,20 +36,41 @@ class Dated(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 # retention.toml ------------------------------------------------------------------------------------------------------
 
 
-class Kept(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One class of data: what it is, where it lies, when and how it goes, and why it is kept at all.
+Erasure = Literal["reaches it", "ends by itself", "loses its subject", "holds no subject", "does not reach it"]
+Ground = Literal["contract", "consent", "legitimate interest", "legal obligation", "as the training choice says"]
+Place = Annotated[str, Meta(pattern=r"^(table|prefix|stream|files|memory):[a-z_]+$")]
+TrainingMode = Literal["opt_out", "opt_in", "never"]
 
-    It is kept for a time (`kept_for`) or until something happens (`kept_until`), never both.
+
+class Kept(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One class of data: what it is, where it lies, when and how it goes, why, on what ground, and who can read it.
+
+    It is kept for a time (`kept_for`) or until something happens (`kept_until`), never both. `places` says to machines
+    what `where` says to people: each table, object prefix, stream and directory of ours is in exactly one class.
+    `because` is given where erasure does not reach it.
     """
 
     what: Text
     where: Text
+    places: Annotated[list[Place], Meta(min_length=1)]
     kept_for: timedelta | None = None
-    kept_until: Literal["the image goes", "the job ends", "the caller's choice"] | None = None
+    kept_until: (
+        Literal[
+            "the image goes",
+            "the job ends",
+            "the caller's choice",
+            "its prompts have gone",
+            "replaced by the next",
+        ]
+        | None
+    ) = None
     counted_from: Text
     why: Text
+    ground: Ground
+    readers: Text
     ends_by: Text
-    erasure: Literal["reaches it", "ends by itself", "holds no subject"]
+    erasure: Erasure
+    because: str | None = None
 
     @property
     def duration(self) -> timedelta:
@@ -66,15 +87,61 @@ class KeptClasses(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     job_and_image_rows: Kept
     job_state: Kept
     waiting_prompt: Kept
+    moderation_prompt: Kept
+    day_key: Kept
+    training_copy: Kept
     session: Kept
     job_events: Kept
+    rights_request: Kept
+    proofs: Kept
+    canary: Kept
+    operations: Kept
     logs: Kept
+
+    def by_name(self) -> dict[str, Kept]:
+        return {name: getattr(self, name) for name in self.__struct_fields__}
+
+
+class Meaning(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What each training mode means for a caller, in plain words."""
+
+    opt_out: Text
+    opt_in: Text
+    never: Text
+
+
+class Training(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whether pictures may be copied for training, and on what legal ground."""
+
+    mode: TrainingMode
+    ground: Literal["consent", "legitimate interest"]
+    meaning: Meaning
+
+    @property
+    def means(self) -> str:
+        words: str = getattr(self.meaning, self.mode)
+        return words
+
+
+class Canaries(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Lifecycle classes of up to `up_to_days` have a canary; it is overdue `late_after_hours` after its class."""
+
+    up_to_days: Count
+    late_after_hours: Count
 
 
 class RetentionPolicy(Dated, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`retention.toml`. `backstop_days` are the lifecycle classes of stored images, in whole days as S3 counts them."""
+    """`retention.toml`. `backstop_days` are the lifecycle classes of stored images, in whole days as S3 counts them.
+
+    `undisclosed` is the sentence that everyone reads about what the law may make the operator set aside.
+    """
 
     backstop_days: Annotated[list[Count], Meta(min_length=1)]
+    backups_days: Count
+    undisclosed: Text
+    never_done: Annotated[list[Text], Meta(min_length=1)]
+    training: Training
+    canaries: Canaries
     classes: KeptClasses
 
     def backstop_for(self, kept_for: timedelta) -> int:
@@ -83,6 +150,11 @@ class RetentionPolicy(Dated, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             if timedelta(days=days) > kept_for:
                 return days
         raise ValueError(f"no backstop class is longer than {kept_for}")
+
+    @property
+    def training_backstop_days(self) -> int:
+        """Of training copies, which have one class of their own: the whole days after their time."""
+        return self.classes.training_copy.duration.days + 1
 
 
 # plans.toml ----------------------------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
-"""The tables. No prompt is in any of them; seed and settings are in the image row alone and go with it.
+"""The tables. A prompt is in `prompt` alone, sealed; seed and settings are in the image row alone and go with it.
 
-Ids are 32 hex digits. Times end in `_at` and are Unix seconds. Addresses are never stored: an image row holds a digest.
+Ids are 32 hex digits. Times end in `_at` and are Unix seconds; days end in `_on` and are UTC. Addresses are never
+stored: an image row holds a digest. Each table is named by a class of `retention.toml`, which says how long rows stay.
 """
 
 from datetime import date
 
 from advanced_alchemy.base import DefaultBase
-from sqlalchemy import BigInteger, Index, LargeBinary, String
+from sqlalchemy import BigInteger, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 Base = DefaultBase
@@ -14,12 +15,13 @@ Id = String(32)
 
 
 class SessionRow(Base):
-    """An anonymous session that something was made for."""
+    """An anonymous session that something was made for. `training` is its choice, None where it made none."""
 
     __tablename__ = "session"
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     last_used_on: Mapped[date] = mapped_column(index=True)
+    training: Mapped[str | None] = mapped_column(String(8), default=None)
 
 
 class JobRow(Base):
@@ -47,7 +49,10 @@ class JobRow(Base):
 
 
 class ImageRow(Base):
-    """A stored image: where it lies, when it goes and how it was made. `erased_at` is set before its object goes."""
+    """A stored image: where it lies, when it goes and how it was made. `erased_at` is set before its object goes.
+
+    `delete_at` may be sooner than the minute in the key; `on_download`: the first whole download makes it so.
+    """
 
     __tablename__ = "image"
     __table_args__ = (Index("ix_image_owner", "owner_kind", "owner_id", "created_at"),)
@@ -73,3 +78,134 @@ class ImageRow(Base):
     token_digest: Mapped[bytes] = mapped_column(LargeBinary(32))
     created_at: Mapped[int] = mapped_column(BigInteger)
     erased_at: Mapped[int | None] = mapped_column(BigInteger, index=True, default=None)
+    on_download: Mapped[bool] = mapped_column(default=False)
+
+
+class PromptRow(Base):
+    """What was asked, sealed to the key of the day `made_on`; it holds neither seed nor settings."""
+
+    __tablename__ = "prompt"
+    __table_args__ = (Index("ix_prompt_owner", "owner_kind", "owner_id"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    owner_kind: Mapped[str] = mapped_column(String(8))
+    owner_id: Mapped[str] = mapped_column(Id)
+    job_id: Mapped[str] = mapped_column(Id, index=True)
+    made_on: Mapped[date] = mapped_column(index=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    delete_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class DayKeyRow(Base):
+    """The public half of a day's key. The private half is a file outside the database."""
+
+    __tablename__ = "day_key"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class PromptReadRow(Base):
+    """A person read a prompt record: who, why, when. Written before it is shown."""
+
+    __tablename__ = "prompt_read"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    prompt_id: Mapped[str] = mapped_column(Id)
+    reader: Mapped[str] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(String(200))
+    read_at: Mapped[int] = mapped_column(BigInteger)
+    forget_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class ConsentRow(Base):
+    """A training copy, and on what ground it was made. Its id is the image's.
+
+    A withdrawn one has lost its owner and its object, and stays to say what earlier exports must drop.
+    """
+
+    __tablename__ = "consent"
+    __table_args__ = (Index("ix_consent_owner", "owner_kind", "owner_id"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    owner_kind: Mapped[str | None] = mapped_column(String(8))
+    owner_id: Mapped[str | None] = mapped_column(Id)
+    key: Mapped[str] = mapped_column(String(128))
+    mode: Mapped[str] = mapped_column(String(8))
+    ground: Mapped[str] = mapped_column(String(32))
+    given_at: Mapped[int] = mapped_column(BigInteger)
+    delete_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    exported_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    withdrawn_at: Mapped[int | None] = mapped_column(BigInteger, index=True, default=None)
+    forget_at: Mapped[int | None] = mapped_column(BigInteger, index=True, default=None)
+
+
+class ReceiptRow(Base):
+    """A receipt as it was signed, and the objects that it says are gone until they have been looked for often enough.
+
+    `found`: how many of them the last look still found; None before the first.
+    """
+
+    __tablename__ = "receipt"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    claims: Mapped[str] = mapped_column(Text)
+    keys: Mapped[str | None] = mapped_column(Text, default=None)
+    keys_until_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    checked_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    found: Mapped[int | None] = mapped_column(default=None)
+    issued_at: Mapped[int] = mapped_column(BigInteger)
+    forget_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class RightsRequestRow(Base):
+    """A request that needs a person. `due_at` is the law's clock; an erasure takes the owner off it."""
+
+    __tablename__ = "rights_request"
+    __table_args__ = (Index("ix_rights_request_owner", "owner_kind", "owner_id"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    owner_kind: Mapped[str | None] = mapped_column(String(8))
+    owner_id: Mapped[str | None] = mapped_column(Id)
+    kind: Mapped[str] = mapped_column(String(16))
+    law: Mapped[str] = mapped_column(String(8))
+    message: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    due_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    answer: Mapped[str | None] = mapped_column(Text, default=None)
+    closed_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    forget_at: Mapped[int | None] = mapped_column(BigInteger, index=True, default=None)
+
+
+class CanaryRow(Base):
+    """A canary in the store: when it was planted, by when the store's rule must have removed it, when it was gone."""
+
+    __tablename__ = "canary"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    class_days: Mapped[int]
+    key: Mapped[str] = mapped_column(String(128))
+    planted_at: Mapped[int] = mapped_column(BigInteger)
+    due_at: Mapped[int] = mapped_column(BigInteger)
+    gone_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    forget_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class LeaseRow(Base):
+    """Who does what only one may do at a time, and until when unless it is renewed."""
+
+    __tablename__ = "lease"
+
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    holder: Mapped[str] = mapped_column(Id)
+    until_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class ReportRow(Base):
+    """The newest report of a part of the deleter, as JSON: counts and times for `/privacy/status`."""
+
+    __tablename__ = "report"
+
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    body: Mapped[str] = mapped_column(Text)
+    at: Mapped[int] = mapped_column(BigInteger)
