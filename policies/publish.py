@@ -1,0 +1,137 @@
+"""Policies -> what others read and run: the store's lifecycle rules, what the deleter empties, the public policy.
+
+Pages and JSON are rendered from `published`; nothing here is said twice. Knows neither HTML nor S3.
+"""
+
+from datetime import date, timedelta
+
+from msgspec import Struct
+
+from policies.schema import Change, Erasure, Ground, Kept, Policies, TrainingMode
+
+IMAGES = "img"
+TRAINING = "training"
+UNITS = ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute"))
+
+
+class LifecycleRule(Struct, frozen=True):
+    """The store itself removes what lies under `prefix` once it is `days` old, by whole days as S3 counts them."""
+
+    id: str
+    prefix: str
+    days: int
+
+
+class PublishedClass(Struct, frozen=True, omit_defaults=True):
+    """One row of the public table. `kept_for` is ISO 8601; `kept` says the same, or until when, in words."""
+
+    name: str
+    what: str
+    where: str
+    kept: str
+    counted_from: str
+    why: str
+    ground: Ground
+    readers: str
+    ends_by: str
+    erasure: Erasure
+    kept_for: str | None = None
+    because: str | None = None
+
+
+class PublishedPlan(Struct, frozen=True):
+    """How long a plan's images live, in ISO 8601; a caller chooses up to the maximum, or that nothing is stored."""
+
+    default: str
+    maximum: str
+
+
+class PublishedTraining(Struct, frozen=True):
+    mode: TrainingMode
+    ground: str
+    means: str
+
+
+class Published(Struct, frozen=True):
+    """The public policy, whole."""
+
+    version: int
+    effective: date
+    classes: list[PublishedClass]
+    plans: dict[str, PublishedPlan]
+    training: PublishedTraining
+    backstop: list[LifecycleRule]
+    backups_days: int
+    undisclosed: str
+    never_done: list[str]
+    changes: list[Change]
+
+
+def lifecycle_rules(policies: Policies) -> list[LifecycleRule]:
+    """One for each prefix that holds what goes by its minute: the backstop where the deleter is dead."""
+    retention = policies.retention
+    classes = [(IMAGES, days) for days in sorted(retention.backstop_days)]
+    classes.append((TRAINING, retention.training_backstop_days))
+    return [LifecycleRule(f"sfumato-{prefix}-{days}d", f"{prefix}/{days}d/", days) for prefix, days in classes]
+
+
+def published(policies: Policies) -> Published:
+    retention = policies.retention
+    return Published(
+        version=retention.version,
+        effective=retention.effective,
+        classes=[_class(name, kept) for name, kept in retention.classes.by_name().items()],
+        plans={
+            name: PublishedPlan(iso(plan.retention.default), iso(plan.retention.maximum))
+            for name, plan in policies.plans.plans.items()
+        },
+        training=PublishedTraining(retention.training.mode, retention.training.ground, retention.training.means),
+        backstop=lifecycle_rules(policies),
+        backups_days=retention.backups_days,
+        undisclosed=retention.undisclosed,
+        never_done=retention.never_done,
+        changes=sorted(retention.changes, key=lambda change: change.version, reverse=True),
+    )
+
+
+def in_words(duration: timedelta) -> str:
+    """`1 hour`, `30 days`, `1 day 2 hours`; what is below a minute in seconds."""
+    rest, parts = duration, list[str]()
+    for unit, name in UNITS:
+        count, rest = divmod(rest, unit)
+        if count:
+            parts.append(f"{count} {name}{'s' if count > 1 else ''}")
+    if rest or not parts:
+        parts.append(f"{rest.total_seconds():g} seconds")
+    return " ".join(parts)
+
+
+def iso(duration: timedelta) -> str:
+    """ISO 8601 as people write it: `PT1H`, `P1DT2H`; msgspec would say `PT3600S`."""
+    rest, date_part, time_part = duration, "", ""
+    for unit, letter in ((timedelta(days=1), "D"), (timedelta(hours=1), "H"), (timedelta(minutes=1), "M")):
+        count, rest = divmod(rest, unit)
+        if count and letter == "D":
+            date_part = f"{count}D"
+        elif count:
+            time_part += f"{count}{letter}"
+    if rest or not (date_part or time_part):
+        time_part += f"{rest.total_seconds():g}S"
+    return f"P{date_part}{'T' if time_part else ''}{time_part}"
+
+
+def _class(name: str, kept: Kept) -> PublishedClass:
+    return PublishedClass(
+        name=name,
+        what=kept.what,
+        where=kept.where,
+        kept=in_words(kept.kept_for) if kept.kept_for is not None else f"until {kept.kept_until}",
+        kept_for=iso(kept.kept_for) if kept.kept_for is not None else None,
+        counted_from=kept.counted_from,
+        why=kept.why,
+        ground=kept.ground,
+        readers=kept.readers,
+        ends_by=kept.ends_by,
+        erasure=kept.erasure,
+        because=kept.because,
+    )

@@ -1,0 +1,42 @@
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from policies.load import load_policies
+from policies.publish import in_words, iso, lifecycle_rules, published
+
+
+def test_each_prefix_that_goes_by_its_minute_has_a_rule_longer_than_any_promise_in_it():
+    policies = load_policies()
+    days = {rule.prefix: rule.days for rule in lifecycle_rules(policies)}
+    assert days == {"img/1d/": 1, "img/2d/": 2, "img/8d/": 8, "img/31d/": 31, "training/366d/": 366}
+
+
+def test_the_public_policy_names_every_class_and_its_end():
+    policies = load_policies()
+    by_name = {kept.name: kept for kept in published(policies).classes}
+    assert set(by_name) == set(policies.retention.classes.by_name())
+    assert by_name["moderation_prompt"].kept == "30 days"
+    assert by_name["output_image"].kept == "until the caller's choice"
+
+
+def test_the_public_policy_is_json_with_iso_durations():
+    shown = msgspec.json.decode(msgspec.json.encode(published(load_policies())))
+    assert shown["plans"]["anonymous"] == {"default": "PT1H", "maximum": "P1D"}
+    assert [change["version"] for change in shown["changes"]] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("duration", "words"),
+    [
+        (timedelta(hours=1), "1 hour"),
+        (timedelta(days=30), "30 days"),
+        (timedelta(days=1, hours=2, minutes=5), "1 day 2 hours 5 minutes"),
+        (timedelta(seconds=30), "30 seconds"),
+        (timedelta(), "0 seconds"),
+    ],
+)
+def test_a_duration_in_words(duration: timedelta, words: str):
+    assert in_words(duration) == words
+    assert msgspec.convert(iso(duration), timedelta) == duration
