@@ -1,6 +1,7 @@
 """`/i/{token}`: the bytes of a picture for whoever holds its address, until it is gone; then 410, without a memory."""
 
 import hmac
+import logging
 from functools import partial
 from typing import Annotated
 
@@ -13,14 +14,16 @@ from edge.db.rows import ImageRow
 from edge.domain.addresses import Address, digest, read_address
 from edge.domain.erasure import erase_for_caller
 from edge.domain.jobs import find_addressed
-from edge.errors import Gone, NotFound
+from edge.errors import Gone, NotFound, Refusal
 from edge.guards.auth import ApiRequest
 from edge.routes.byte_range import requested_range
 from edge.routes.documented import problems
 from edge.routes.given import GivenServices
 from edge.services import Services
-from serve_app.storage.sealing import unseal
+from serve_app.storage.sealing import SealBroken, unseal
 from serve_app.storage.store import ObjectGone
+
+log = logging.getLogger(__name__)
 
 TokenPath = Annotated[str, PathParameter(description="The address of an image.", max_length=128)]
 Download = Annotated[bool, QueryParameter(name="download", description="As a file to save.")]
@@ -49,6 +52,9 @@ async def deliver_image(
         data = unseal(address.secret, row.key, await services.store.get(row.key))
     except ObjectGone:
         raise _gone() from None
+    except SealBroken as error:
+        log.error("the stored bytes of image %s do not open", row.id)
+        raise Refusal("This image was damaged in the store.") from error
     disposition = "attachment" if download else "inline"
     headers = {**HEADERS, "Content-Disposition": f'{disposition}; filename="image.{row.output_format}"'}
     return _picture(data, request, headers, f"image/{row.output_format}")

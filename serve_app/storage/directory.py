@@ -19,7 +19,8 @@ _KEY = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 
 
 class DirectoryStore:
-    """Files are 0600, directories 0700; an object appears whole, by rename. Emptied directories are removed."""
+    """Files are 0600, directories 0700; an object appears whole, by rename, and what was put survives a power cut.
+    Emptied directories are removed."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -56,9 +57,13 @@ class DirectoryStore:
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
                 self._publish(Path(partial), path)
             finally:
                 Path(partial).unlink(missing_ok=True)
+            for directory in (*self._inside(path.parent), self._root):
+                _keep_names(directory)
 
     def _publish(self, partial: Path, path: Path) -> None:
         """Again where the deleter removed the directory between making it and moving into it."""
@@ -116,6 +121,16 @@ def _or_unavailable(done: str) -> Generator[None]:
         yield
     except OSError as error:
         raise StoreUnavailable(f"the object directory cannot be {done}: {error.strerror}") from error
+
+
+def _keep_names(directory: Path) -> None:
+    """On disk too. A directory that is gone already lost its names to the deleter."""
+    with contextlib.suppress(FileNotFoundError):
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _remove_left_overs(partials: Path) -> None:

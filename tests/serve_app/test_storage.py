@@ -1,6 +1,7 @@
 """Both stores behind their one protocol, the keys that say when, and the seal."""
 
 import asyncio
+import errno
 import os
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -189,6 +190,26 @@ async def test_a_write_that_fails_leaves_no_file(tmp_path: Path):
     (tmp_path / KEY).mkdir(parents=True)  # a file cannot replace it
     with pytest.raises(StoreUnavailable, match="cannot be written"):
         await store.put(KEY, PLAIN)
+    assert files_below(tmp_path) == []
+
+
+async def test_the_file_and_every_name_on_its_way_are_on_disk_before_a_put_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    synced: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(Path(f"/proc/self/fd/{handle}").readlink()))
+    await DirectoryStore(tmp_path).put(KEY, PLAIN)
+    assert synced[0].parent == tmp_path / PARTIAL
+    assert synced[1:] == list((tmp_path / KEY).parents)[: len(KEY.split("/"))]
+
+
+async def test_a_disk_that_does_not_take_the_bytes_is_no_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StoreUnavailable, match="cannot be written"):
+        await DirectoryStore(tmp_path).put(KEY, PLAIN)
     assert files_below(tmp_path) == []
 
 

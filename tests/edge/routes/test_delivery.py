@@ -76,6 +76,19 @@ async def test_an_object_that_vanished_is_gone(edge: Edge) -> None:
     assert (await edge.client.get(url)).status_code == 410
 
 
+async def test_an_object_that_was_damaged_is_our_fault_and_named_by_its_id_alone(
+    edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = (await edge.draw()).json()["data"][0]
+    (key,) = await edge.services.store.keys("img/")
+    await edge.services.store.put(key, (await edge.services.store.get(key))[:-1])
+    reply = await edge.client.get(made["url"])
+    assert (reply.status_code, reply.json()["detail"]) == (500, "This image was damaged in the store.")
+    assert "retry-after" not in reply.headers
+    assert f"the stored bytes of image {made['id']} do not open" in caplog.text
+    assert made["url"].rpartition("/")[2] not in caplog.text
+
+
 async def test_a_deletion_holds_while_the_store_is_down(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(_: object) -> None:
         raise StoreUnavailable("down")
