@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from edge.db.statements import Change, apply_changes
+from edge.db.statements import Share
 from edge.errors import DatabaseUnavailable
 
 T = TypeVar("T")
@@ -114,11 +114,18 @@ class Database:
 
 
 def _all_of(db: Session, works: Sequence[Work[object]]) -> list[object]:
-    """Changes last: they touch rows that are there already."""
-    results = [None if isinstance(work, Change) else work(db) for work in works]
-    if changes := [work for work in works if isinstance(work, Change)]:
-        apply_changes(db, changes)
-    return results
+    """Shares last: they touch rows that are there already."""
+    results: dict[int, object] = {}
+    shares: dict[Callable[..., Sequence[object]], dict[int, object]] = {}
+    for place, work in enumerate(works):
+        if isinstance(work, Share):
+            shares.setdefault(work.for_all, {})[place] = work.given
+        else:
+            results[place] = work(db)
+    db.flush()
+    for for_all, given in shares.items():
+        results |= zip(given, for_all(db, list(given.values())), strict=True)
+    return [results[place] for place in range(len(works))]
 
 
 def open_engine(url: str) -> AsyncEngine:

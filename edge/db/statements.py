@@ -1,8 +1,8 @@
 """What the ORM says only in long words: how many rows changed, insert-or-update, and one statement for many rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import CursorResult, Delete, Update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -11,27 +11,20 @@ from sqlalchemy.orm import Session
 from edge.db.rows import Base
 
 RowT = TypeVar("RowT", bound=Base)
+T = TypeVar("T")
+GivenT = TypeVar("GivenT")
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One row's share in a statement: changes that arrive together are executed as one. Values go by bind name."""
+class Share(Generic[GivenT, T]):
+    """Work that is done for many at once: `for_all` gets what all gave who came together, and answers each in turn."""
 
-    statement: Update
-    values: Mapping[str, object]
+    for_all: Callable[[Session, Sequence[GivenT]], Sequence[T]]
+    given: GivenT
 
-    def __call__(self, db: Session) -> None:
-        apply_changes(db, [self])
-
-
-def apply_changes(db: Session, changes: Sequence[Change]) -> None:
-    """In the order in which the statements first appear."""
-    db.flush()
-    rows: dict[Update, list[Mapping[str, object]]] = {}
-    for change in changes:
-        rows.setdefault(change.statement, []).append(change.values)
-    for statement, values in rows.items():
-        db.connection().execute(statement, values)
+    def __call__(self, db: Session) -> T:
+        [answer] = self.for_all(db, [self.given])
+        return answer
 
 
 def changed(db: Session, statement: Update | Delete) -> int:

@@ -12,7 +12,6 @@ from typing import assert_never
 
 from edge.db.database import Database
 from edge.db.rows import ImageRow
-from edge.db.statements import Change
 from edge.domain import jobs
 from edge.domain.erasure import erase_for_caller
 from edge.domain.events import Ended, ImageReady
@@ -53,9 +52,10 @@ class Conductor:
         self._clock = clock
         self._forget_after_s = forget_after_s
 
-    async def conduct(self, run: Run, request: GenerateRequest) -> None:
+    async def conduct(self, run: Run, drawing: asyncio.Task[Ended]) -> None:
+        """A task of its own: a cancel ends `drawing`, and never interrupts what writes the end."""
         try:
-            ended = await self._follow(run, request)
+            ended = await drawing
         except asyncio.CancelledError:
             ended = run.cancelled_as or Ended("failed", "edge_lost")
         except DatabaseUnavailable as error:
@@ -65,7 +65,7 @@ class Conductor:
             ended = Ended("failed", EngineFailed.code)
         await self._end(run, ended)
 
-    async def _follow(self, run: Run, request: GenerateRequest) -> Ended:
+    async def draw(self, run: Run, request: GenerateRequest) -> Ended:
         async with aclosing(self._generator.generate(request)) as events:
             async for event in events:
                 if ended := await self._take(run, event):
@@ -83,7 +83,7 @@ class Conductor:
             case Preview():
                 run.channel.publish(event)
             case Image():
-                await self._keep(run, event)
+                return await self._keep(run, event)
             case Succeeded(truncated=truncated):
                 return Ended("succeeded", truncated=truncated)
             case Failed(code=code, retry_after_s=retry_after_s):
@@ -96,38 +96,31 @@ class Conductor:
         if not run.is_running:
             run.is_running = True
             run.queued = None
-            await self._database.write(jobs.running(run.job_id, run.job.epoch))
+            await self._database.write(jobs.running(run.job))
 
-    async def _keep(self, run: Run, image: Image) -> None:
+    async def _keep(self, run: Run, image: Image) -> Ended | None:
         row = None
         if run.order.kept:
             row = image_row(image, run.order, run.job_id, run.caller, self._keyring, self._clock())
-            await self._database.write(partial(add_image, row=row))
+            if not await self._database.write(partial(add_image, row=row)):
+                await self._store.delete([row.key])
+                return Ended("failed", "edge_lost")  # `_end` learns what stands
         run.made[image.index] = Made(image, row)
         run.channel.publish(ImageReady(image.index, row.id if row else None))
+        return None
 
     async def _end(self, run: Run, ended: Ended) -> None:
+        """What the row says is what everybody hears, whoever wrote it."""
+        standing = Ended("failed", DatabaseUnavailable.code)  # the lease fails the row when we cannot write
         try:
-            if ended.status != "succeeded" and not run.keeps_some:
+            ending = jobs.Ending(run.job_id, run.job.epoch, ended, self._clock(), self._forget_after_s)
+            standing = await self._database.write(jobs.ended(ending))
+            if standing.status != "succeeded" and not (run.keeps_some and standing == ended):
                 await self._drop_images(run)
-            await self._database.write(self._ended(run, ended))
-        except Exception as error:  # noqa: BLE001  the lease ends the row when we cannot; whoever waits must hear
-            log.error("the end of job %s was not written: %s", run.job_id, type(error).__name__)
-        run.ended = ended
-        run.channel.publish(ended)
-
-    def _ended(self, run: Run, ended: Ended) -> Change:
-        now = self._clock()
-        last_picture_at = max((made.row.delete_at for made in run.made.values() if made.row), default=now)
-        return jobs.ended(
-            run.job_id,
-            run.job.epoch,
-            status=ended.status,
-            now=now,
-            forget_at=max(now, last_picture_at) + self._forget_after_s,
-            error_code=ended.error_code,
-            truncated=ended.truncated,
-        )
+        except Exception as error:  # noqa: BLE001  whoever waits must hear
+            log.error("the end of job %s is not complete: %s", run.job_id, type(error).__name__)
+        run.ended = standing
+        run.channel.publish(standing)
 
     async def _drop_images(self, run: Run) -> None:
         """Nobody was told of them."""

@@ -3,6 +3,7 @@
 from sqlalchemy.orm import Session
 
 from edge.db.rows import ImageRow
+from edge.domain import jobs
 from edge.domain.addresses import address_for, address_token, digest
 from edge.domain.keyring import Keyring
 from edge.domain.orders import Order
@@ -40,8 +41,12 @@ def image_row(image: Image, order: Order, job_id: JobId, caller: Caller, keyring
     )
 
 
-def add_image(db: Session, row: ImageRow) -> None:
-    db.add(row)
+def add_image(db: Session, row: ImageRow) -> bool:
+    """False when its job is over, by somebody else's word: then the image is not to be kept."""
+    if jobs.is_open(db, row.job_id):
+        db.add(row)
+        return True
+    return False
 
 
 def token_for(row: ImageRow, viewing_secret: bytes, keyring: Keyring) -> str:

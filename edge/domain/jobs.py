@@ -4,11 +4,13 @@ import secrets
 from collections.abc import Collection, Sequence
 from typing import cast
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, or_, select, update
+from msgspec import Struct
+from sqlalchemy import BigInteger, ColumnElement, Table, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from edge.db.rows import ImageRow, JobRow
-from edge.db.statements import Change, changed
+from edge.db.statements import Share, changed
+from edge.domain.events import Ended, Outcome
 from edge.domain.orders import Order
 from edge.domain.owner import ImageId, JobId, Owner
 
@@ -16,6 +18,15 @@ LEASE_S = 30
 OPEN_STATES = ("queued", "running")
 
 _jobs = cast("Table", JobRow.__table__)
+_images = cast("Table", ImageRow.__table__)
+_AT = bindparam("at", type_=BigInteger)
+_LAST_PICTURE_AT = (
+    select(func.max(_images.c.delete_at))
+    .where(_images.c.job_id == _jobs.c.id, _images.c.erased_at.is_(None), _images.c.delete_at > _AT)
+    .correlate(_jobs)
+    .scalar_subquery()
+)
+_FORGET_AT = func.coalesce(_LAST_PICTURE_AT, _AT) + bindparam("forget_after_s", type_=BigInteger)
 _STILL_OURS = and_(
     _jobs.c.id == bindparam("of_job"),
     _jobs.c.epoch == bindparam("of_epoch"),
@@ -27,12 +38,27 @@ _END = (
     .where(_STILL_OURS)
     .values(
         status=bindparam("new_status"),
-        ended_at=bindparam("at"),
-        forget_at=bindparam("forget"),
+        ended_at=_AT,
+        forget_at=_FORGET_AT,
         error_code=bindparam("code"),
         truncated=bindparam("cut"),
     )
 )
+_LOSE = (
+    update(_jobs)
+    .where(or_(*(_jobs.c.status == state for state in OPEN_STATES)), _jobs.c.lease_until_at < _AT)
+    .values(status="failed", error_code="edge_lost", epoch=_jobs.c.epoch + 1, ended_at=_AT, forget_at=_FORGET_AT)
+)
+
+
+class Ending(Struct, frozen=True):
+    """`forget_after_s`: how long the bare state of the job outlives its last picture."""
+
+    job_id: JobId
+    epoch: int
+    ended: Ended
+    now: float
+    forget_after_s: float
 
 
 def new_job_id() -> JobId:
@@ -56,27 +82,19 @@ def create_job(db: Session, job_id: JobId, owner: Owner, order: Order, now: floa
     return job
 
 
-def running(job_id: JobId, epoch: int) -> Change:
-    return Change(_BEGIN, {"of_job": job_id, "of_epoch": epoch})
+def running(job: JobRow) -> Share[JobRow, None]:
+    return Share(_begin_all, job)
 
 
-def ended(
-    job_id: JobId, epoch: int, *, status: str, now: float, forget_at: float, error_code: str | None = None,
-    truncated: bool = False,
-) -> Change:  # fmt: skip
-    """Changes nothing when somebody else has ended it: that state stands."""
-    return Change(
-        _END,
-        {
-            "of_job": job_id,
-            "of_epoch": epoch,
-            "new_status": status,
-            "at": int(now),
-            "forget": int(forget_at),
-            "code": error_code,
-            "cut": truncated,
-        },
-    )
+def ended(ending: Ending) -> Share[Ending, Ended]:
+    """Answers how the job stands ended: changes nothing when somebody else was first."""
+    return Share(_end_all, ending)
+
+
+def is_open(db: Session, job_id: str) -> bool:
+    """Until this transaction is over: nobody ends the job meanwhile."""
+    query = select(_jobs.c.id).where(_jobs.c.id == job_id, _jobs.c.status.in_(OPEN_STATES))
+    return db.scalar(query.with_for_update(read=True)) is not None
 
 
 def renew_leases(db: Session, job_ids: Collection[JobId], now: float) -> None:
@@ -89,12 +107,7 @@ def renew_leases(db: Session, job_ids: Collection[JobId], now: float) -> None:
 
 def fail_lost_jobs(db: Session, now: float, forget_after_s: float) -> int:
     """End every job whose edge no longer renews its lease. Nothing runs it again."""
-    return changed(
-        db,
-        update(JobRow)
-        .where(JobRow.status.in_(OPEN_STATES), JobRow.lease_until_at < int(now))
-        .values(status="failed", error_code="edge_lost", ended_at=int(now), forget_at=int(now + forget_after_s)),
-    )
+    return db.connection().execute(_LOSE, {"at": int(now), "forget_after_s": int(forget_after_s)}).rowcount
 
 
 def find_job(db: Session, owner: Owner, job_id: str) -> JobRow | None:
@@ -126,12 +139,6 @@ def find_addressed(db: Session, image_id: ImageId, now: float) -> ImageRow | Non
     return db.scalar(select(ImageRow).where(ImageRow.id == image_id, *_visible(now)))
 
 
-def cancelled(job: JobRow, now: float, forget_after_s: float) -> Change:
-    """For a job that no edge we can reach looks after."""
-    forget_at = now + forget_after_s
-    return ended(JobId(job.id), job.epoch, status="cancelled", now=now, forget_at=forget_at, error_code="cancelled")
-
-
 def delete_ended(db: Session, job_id: JobId) -> None:
     db.execute(delete(JobRow).where(JobRow.id == job_id, JobRow.status.not_in(OPEN_STATES)))
 
@@ -139,6 +146,41 @@ def delete_ended(db: Session, job_id: JobId) -> None:
 def forget_jobs(db: Session, now: float, limit: int) -> int:
     due = select(JobRow.id).where(JobRow.forget_at <= int(now)).limit(limit)
     return changed(db, delete(JobRow).where(JobRow.id.in_(due)))
+
+
+def _begin_all(db: Session, jobs: Sequence[JobRow]) -> list[None]:
+    db.connection().execute(_BEGIN, [{"of_job": job.id, "of_epoch": job.epoch} for job in jobs])
+    return [None] * len(jobs)
+
+
+def _end_all(db: Session, endings: Sequence[Ending]) -> list[Ended]:
+    db.connection().execute(_END, [_end_values(ending) for ending in endings])
+    found = db.execute(
+        select(_jobs.c.id, _jobs.c.status, _jobs.c.error_code).where(
+            _jobs.c.id.in_([ending.job_id for ending in endings])
+        )
+    )
+    standing = {job_id: (status, code) for job_id, status, code in found}
+    return [_standing(ending.ended, standing.get(ending.job_id)) for ending in endings]
+
+
+def _end_values(ending: Ending) -> dict[str, object]:
+    ended = ending.ended
+    return {
+        "of_job": ending.job_id,
+        "of_epoch": ending.epoch,
+        "new_status": ended.status,
+        "at": int(ending.now),
+        "forget_after_s": int(ending.forget_after_s),
+        "code": ended.error_code,
+        "cut": ended.truncated,
+    }
+
+
+def _standing(ours: Ended, row: tuple[Outcome, str | None] | None) -> Ended:
+    """A row that is gone was ended and then deleted by its owner."""
+    status, code = row or ("cancelled", "cancelled")
+    return ours if (status, code) == (ours.status, ours.error_code) else Ended(status, code)
 
 
 def _owned(row: type[JobRow] | type[ImageRow], owner: Owner) -> ColumnElement[bool]:

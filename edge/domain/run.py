@@ -41,22 +41,23 @@ class Run:
         self.is_running = False
         self.ended: Ended | None = None
         self.cancelled_as: Ended | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._drawing: asyncio.Task[Ended] | None = None
+        self._conducting: asyncio.Task[None] | None = None
 
-    def begin(self, task: asyncio.Task[None]) -> None:
-        self._task = task
+    def begin(self, drawing: asyncio.Task[Ended], conducting: asyncio.Task[None]) -> None:
+        self._drawing = drawing
+        self._conducting = conducting
 
     def cancel(self, ended: Ended = Ended("cancelled", "cancelled")) -> None:  # noqa: B008  frozen
-        """Once, and not when it is over: what follows must not be interrupted."""
-        if self._task is not None and self.cancelled_as is None and self.ended is None:
+        """Stops the drawing. Nothing happens when that is over already, and its end is being written."""
+        if self._drawing is not None and self.cancelled_as is None and not self._drawing.done():
             self.cancelled_as = ended
-            # a task that is cancelled before its first step would never get to end its job
-            asyncio.get_running_loop().call_soon(self._task.cancel)
+            self._drawing.cancel()
 
     async def finished(self) -> Ended:
         """Waits for the end, whoever brings it about."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        if self._conducting is not None:
+            await asyncio.wait([self._conducting])
         return self.ended or Ended("failed", EngineFailed.code)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Self
@@ -69,13 +70,13 @@ class Runs:
 
     async def start_call(self, caller: Caller, order: Order, *, keeps_some: bool) -> Run:
         """For one caller who waits: nobody else can listen."""
-        return await self._start(caller, order, jobs.new_job_id(), MemoryChannel(), keeps_some=keeps_some)
+        return await self._start(caller, order, jobs.new_job_id(), MemoryChannel, keeps_some=keeps_some)
 
     async def start_job(self, caller: Caller, order: Order, *, cancel_when_unwatched: bool) -> Run:
         job_id = jobs.new_job_id()
         watch = Watch(self._unwatched_s, partial(self._cancel, job_id)) if cancel_when_unwatched else None
-        channel = self._hub.open(job_id, watch.changed if watch else nobody_cares)
-        run = await self._start(caller, order, job_id, channel, keeps_some=True)
+        open_channel = partial(self._hub.open, job_id, watch.changed if watch else nobody_cares)
+        run = await self._start(caller, order, job_id, open_channel, keeps_some=True)
         if watch is not None:
             watch.changed(False)
         return run
@@ -88,23 +89,22 @@ class Runs:
             await self._database.write(partial(jobs.renew_leases, job_ids=list(self._runs), now=now))
         await self._database.write(partial(jobs.fail_lost_jobs, now=now, forget_after_s=self._forget_after_s))
 
-    async def _start(self, caller: Caller, order: Order, job_id: JobId, channel: Channel, *, keeps_some: bool) -> Run:
+    async def _start(
+        self, caller: Caller, order: Order, job_id: JobId, open_channel: Callable[[], Channel], *, keeps_some: bool
+    ) -> Run:
         now = self._clock()
         is_known = self._used_today.has(caller.owner, now)
         accept = partial(_accept, job_id=job_id, caller=caller, is_known=is_known, order=order, now=now)
-        try:
-            job = await self._database.write(accept)
-        except DatabaseUnavailable:
-            self._hub.close(job_id, now=0)
-            raise
+        job = await self._database.write(accept)
         self._used_today.add(caller.owner, now)
-        run = Run(job, caller, order, channel, keeps_some=keeps_some)
+        run = Run(job, caller, order, open_channel(), keeps_some=keeps_some)
         self._runs[job_id] = run
         slots = _slots(order, caller.viewing_secret)
         request = engine_request(order, job_id, self._turn(caller.owner, caller.plan), slots)
-        task = asyncio.create_task(self._conductor.conduct(run, request))
-        run.begin(task)
-        task.add_done_callback(partial(self._over, run))
+        drawing = asyncio.create_task(self._conductor.draw(run, request))
+        conducting = asyncio.create_task(self._conductor.conduct(run, drawing))
+        run.begin(drawing, conducting)
+        conducting.add_done_callback(partial(self._over, run))
         return run
 
     def _over(self, run: Run, _task: asyncio.Task[None]) -> None:

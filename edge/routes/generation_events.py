@@ -4,6 +4,7 @@ The hub keeps ids and numbers only; addresses and seeds are added here, from the
 """
 
 import asyncio
+from contextlib import aclosing
 from functools import partial
 
 from msgspec import Struct
@@ -36,46 +37,51 @@ class ImageDone(Struct, frozen=True):
 
 
 async def follow_job(job_id: str, output_format: str, listener: Listener, caller: Caller, services: Services) -> Chunks:
+    last: Told | None = None
     try:
-        while True:
+        while last is None:
             arrived = await listener.take(services.heartbeat_s)
             if not arrived:
                 yield PING
             for told in arrived:
-                yield await _chunk(told, job_id, output_format, caller, services)
                 if isinstance(told.event, Ended):
-                    return
+                    last = told
+                else:
+                    yield await _chunk(told.event, told.number, output_format, caller, services)
     finally:
         listener.close()
+    async with aclosing(follow_ended(job_id, caller, services, last.number)) as chunks:
+        async for chunk in chunks:
+            yield chunk
 
 
-async def follow_ended(job_id: str, caller: Caller, services: Services) -> Chunks:
-    """For a job whose events are forgotten, or which another edge lost: its last state is all there is to tell."""
+async def follow_ended(job_id: str, caller: Caller, services: Services, number: int | None = None) -> Chunks:
+    """The state in which the row ends: all there is to tell when events are over, forgotten or with another edge."""
     while True:
         job = await _job(job_id, caller, services)
         if job is None:
             return
         if job.status not in OPEN_STATES:
-            yield sse_frame(job, event=job.status)
+            yield sse_frame(job, event=job.status, number=number)
             return
         yield PING
         await asyncio.sleep(services.heartbeat_s)
 
 
-async def _chunk(told: Told, job_id: str, output_format: str, caller: Caller, services: Services) -> bytes:
-    match told.event:
+async def _chunk(
+    event: Queued | Step | Preview | ImageReady, number: int | None, output_format: str, caller: Caller,
+    services: Services,
+) -> bytes:  # fmt: skip
+    match event:
         case Queued(position=position, eta_s=eta_s):
-            return sse_frame(Queue(position, eta_s), event="queued", number=told.number)
+            return sse_frame(Queue(position, eta_s), event="queued", number=number)
         case Step(done=done, total=total):
             return sse_frame(StepsDone(done, total), event="step")
-        case Preview(index=index, number=number, data=data):
-            return sse_frame(PreviewShown(index, number, data, output_format), event="preview")
+        case Preview(index=index, number=preview, data=data):
+            return sse_frame(PreviewShown(index, preview, data, output_format), event="preview")
         case ImageReady(index=index, image_id=image_id):
             done = ImageDone(index, await _image(image_id, caller, services))
-            return sse_frame(done, event="image", number=told.number)
-        case Ended(status=status):
-            job = await _job(job_id, caller, services)
-            return sse_frame(job, event=status, number=told.number) if job else PING
+            return sse_frame(done, event="image", number=number)
 
 
 async def _image(image_id: str | None, caller: Caller, services: Services) -> StoredImage | None:

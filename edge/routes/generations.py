@@ -10,6 +10,7 @@ from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParam
 from edge.db.rows import ImageRow, JobRow
 from edge.domain import jobs
 from edge.domain.erasure import erase_for_caller
+from edge.domain.events import Ended
 from edge.domain.orders import Order, order_job
 from edge.domain.owner import Caller, JobId
 from edge.domain.requests import JobRequest
@@ -107,9 +108,16 @@ async def delete_generation(job_id: JobIdPath, caller: GivenCaller, services: Gi
         run.cancel()
         await run.finished()
     elif job.status in jobs.OPEN_STATES:
-        await services.database.write(jobs.cancelled(job, services.clock(), services.forget_after_s))
+        await _cancel_elsewhere(job, services)
     else:
         await _delete(job, services)
+
+
+async def _cancel_elsewhere(job: JobRow, services: Services) -> None:
+    """The edge that looks after it hears of it when it writes."""
+    ended = Ended("cancelled", "cancelled")
+    ending = jobs.Ending(JobId(job.id), job.epoch, ended, services.clock(), services.forget_after_s)
+    await services.database.write(jobs.ended(ending))
 
 
 async def _delete(job: JobRow, services: Services) -> None:

@@ -14,13 +14,16 @@ PIXEL = base64.b64decode(
 
 
 class ScriptedGenerator:
-    """`hold` keeps every request at its first step until it is set; `failure` ends it there."""
+    """`hold` keeps every request at its first step until it is set, `hold_end` after its images; `failure` ends it."""
 
     def __init__(self, store: ObjectStore, clock: Callable[[], float]) -> None:
         self.requests: list[GenerateRequest] = []
         self.hold = asyncio.Event()
         self.hold.set()
+        self.hold_end = asyncio.Event()
+        self.hold_end.set()
         self.started = asyncio.Event()
+        self.drawn = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.failure: Failed | None = None
         self.failures: list[Failed] = []
@@ -46,6 +49,9 @@ class ScriptedGenerator:
             yield Step(1, request.steps)
             self.started.set()
             await self.hold.wait()
+            if self.failure and not self.fails_after_images:
+                yield self.failure
+                return
             async for event in self._draw(request):
                 yield event
         except (asyncio.CancelledError, GeneratorExit):
@@ -63,6 +69,8 @@ class ScriptedGenerator:
                 yield Preview(index, number, PIXEL)
             yield Step((index + 1) * request.steps, request.n * request.steps)
             yield await self._image(request, index)
+        self.drawn.set()
+        await self.hold_end.wait()
         yield self.failure or Succeeded(self.truncates)
 
     async def _image(self, request: GenerateRequest, index: int) -> Image:

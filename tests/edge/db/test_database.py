@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
 from edge.db.rows import SessionRow
-from edge.db.statements import Change
+from edge.db.statements import Share
 from edge.domain.owner import Owner, OwnerId
 from edge.domain.sessions import touch_session
 from edge.errors import DatabaseUnavailable
@@ -72,13 +72,19 @@ async def test_a_database_that_cannot_answer_says_so(tmp_path: Path) -> None:
     await database.close()
 
 
-async def test_changes_that_arrive_together_are_one_statement(database: Database) -> None:
+async def test_shares_that_arrive_together_are_one_statement_and_each_gets_its_answer(database: Database) -> None:
     table = cast("Table", SessionRow.__table__)
-    move = update(table).where(table.c.id == bindparam("of")).values(last_used_on=bindparam("to"))
+    move = update(table).where(table.c.id == bindparam("of")).values(last_used_on=date(2030, 1, 1))
+
+    def move_all(db: Session, names: Sequence[str]) -> list[str]:
+        db.connection().execute(move, [{"of": name} for name in names])
+        return [f"moved {name}" for name in names]
+
     await asyncio.gather(*(database.write(touch(name)) for name in "abc"))
     statements: list[str] = []
     event.listen(database.engine.sync_engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
-    await asyncio.gather(*(database.write(Change(move, {"of": name, "to": date(2030, 1, 1)})) for name in "abc"))
+    answers = await asyncio.gather(*(database.write(Share(move_all, name)) for name in "abc"))
+    assert answers == ["moved a", "moved b", "moved c"]
     assert len(statements) == 1
     days = await database.read(lambda db: set(db.scalars(select(SessionRow.last_used_on))))
     assert days == {date(2030, 1, 1)}
