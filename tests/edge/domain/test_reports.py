@@ -1,0 +1,49 @@
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from edge.db.database import Database, open_engine
+from edge.db.migrate import migrate
+from edge.db.rows import CanaryRow, ReportRow
+from edge.domain.reports import CanaryReport, RulesReport, SweepReport, put_report, read_canaries, read_report
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(open_engine(f"sqlite+aiosqlite:///{tmp_path}/db"))
+    await migrate(database.engine)
+    yield database
+    await database.close()
+
+
+async def test_the_newest_report_of_a_kind_replaces_the_one_before(database: Database):
+    assert await database.read(lambda db: read_report(db, SweepReport)) is None
+    for at in (10, 20):
+        report = SweepReport(at=at, removed={"objects": at}, lag_s=1.5, left=["jobs"])
+        await database.write(partial(put_report, report=report))
+    await database.write(partial(put_report, report=RulesReport(at=5, state="differ", findings=["no rule for img/1d"])))
+    assert await database.read(lambda db: read_report(db, SweepReport)) == report
+    found = await database.read(lambda db: read_report(db, RulesReport))
+    assert found is not None
+    assert (found.findings, found.is_held) == (["no rule for img/1d"], False)
+
+
+async def test_a_report_of_another_shape_counts_as_none(database: Database):
+    await database.write(lambda db: db.add(ReportRow(name="sweep", body='{"of": "an older release"}', at=1)))
+    assert await database.read(lambda db: read_report(db, SweepReport)) is None
+
+
+async def test_canaries_are_read_newest_first(database: Database):
+    for at in (1, 2):
+        row = CanaryRow(id=f"{at:032}", class_days=1, key="k", planted_at=at, due_at=at + 9, forget_at=99)
+        await database.write(lambda db, row=row: db.add(row))
+    assert [canary.planted_at for canary in await database.read(read_canaries)] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("gone_at", "now", "state"), [(None, 9, "waiting"), (None, 11, "overdue"), (10, 99, "gone"), (11, 99, "overdue")]
+)
+def test_a_canary_is_overdue_after_its_time_and_so_is_one_that_went_late(gone_at: int | None, now: float, state: str):
+    assert CanaryReport(class_days=1, planted_at=1, due_at=10, gone_at=gone_at).state(now) == state
