@@ -1,6 +1,5 @@
 """The `sfumato` command. Each command imports what it needs when it runs, so that none needs the others' libraries."""
 
-import logging
 import os
 import sys
 from collections.abc import Collection, Generator
@@ -56,7 +55,6 @@ def edge(*, host: str = "127.0.0.1", in_process: Flag = False, tied: Tied = Fals
     """
     import asyncio
 
-    from cluster.compose_edge import configure_logging
     from cluster.edge_server import run_edge
     from edge.errors import SettingsError
     from edge.gateway import RayServeGateway
@@ -64,7 +62,6 @@ def edge(*, host: str = "127.0.0.1", in_process: Flag = False, tied: Tied = Fals
     from policies.load import PolicyError, load_policies
 
     _begin(tied)
-    configure_logging()
     with _one_line(SettingsError, PolicyError):
         settings = Settings.from_env(os.environ)
         policies = load_policies(settings.policies)
@@ -142,8 +139,9 @@ def bench(*rows: str, rounds: int = 5, seconds: float = 8.0) -> None:
 
     set_ray_environment(os.environ, alone=True)
     from cluster.bench.bench import UnknownRow, run_bench
+    from cluster.logs import configure_logging
 
-    _log_to_stderr()
+    configure_logging()
     with _one_line(UnknownRow):
         run_bench(rows, rounds=rounds, seconds=seconds)
 
@@ -170,17 +168,12 @@ def main() -> None:
 
 
 def _begin(tied: bool) -> None:
+    from cluster.logs import configure_logging
     from cluster.tie import end_with_starter
 
-    _log_to_stderr()
+    configure_logging()
     if tied:
         end_with_starter()
-
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
 
 
 def _require_models(wanted: Collection[str], offered: Collection[str]) -> None:

@@ -1,6 +1,5 @@
 """The one place that builds an edge, around a generator that its caller chose, and the sweeper from the same parts."""
 
-import logging
 from time import time
 
 from litestar import Litestar
@@ -19,8 +18,6 @@ from policies.load import load_policies
 from policies.schema import Policies
 from serve_app.contract import Generator
 from serve_app.storage.opening import open_store
-
-CHATTY_LOGGERS = ("httpx", "httpx2", "httpcore", "httpcore2", "urllib3", "alembic", "aiosqlite")  # URLs are addresses
 
 
 def build_edge(settings: Settings, policies: Policies, generator: Generator) -> Litestar:
@@ -59,10 +56,3 @@ async def run_sweeper_from(settings: Settings) -> None:
         await run_sweeper(time, open_store(settings.store), database, load_policies(settings.policies))
     finally:
         await database.close()
-
-
-def configure_logging() -> None:
-    """INFO, but libraries that log addresses only when something is wrong."""
-    logging.getLogger().setLevel(logging.INFO)
-    for name in CHATTY_LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)

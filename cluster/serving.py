@@ -33,7 +33,7 @@ def run_serve(settings: Settings, address: str | None) -> None:
         serve.start(http_options=HTTPOptions(host="127.0.0.1", port=settings.serve_port), logging_config=QUIET)
         for model in settings.models:
             serve.run(application({"model": model}), name=model, route_prefix=f"/m/{model}")
-            log.warning("serving %s", model)
+            log.info("serving %s", model)
         _wait_while_ray_lives()
 
 

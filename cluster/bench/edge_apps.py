@@ -7,7 +7,8 @@ from time import time
 
 from litestar import Litestar, post
 
-from cluster.compose_edge import build_edge, configure_logging
+from cluster.compose_edge import build_edge
+from cluster.logs import configure_logging
 from edge.settings import Settings
 from policies.load import load_policies
 from serve_app.contract import Event, GenerateRequest, Image, ModelStatus, Queued, Succeeded

@@ -4,22 +4,41 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+SECRETS = {"SFUMATO_SECRET": "s" * 40, "SFUMATO_SERVE_SECRET": "t" * 40}
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SFUMATO_")}
+    return kept | {"PYTHONPATH": str(ROOT)} | more
 
 
 def sfumato(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SFUMATO_")}
     return subprocess.run(
         [sys.executable, "-m", "cluster.cli", *arguments],
         cwd=cwd,
-        env=kept | {"PYTHONPATH": str(ROOT)} | env,
+        env=environment(**env),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+@contextmanager
+def running(*arguments: str, cwd: Path, **env: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "cluster.cli", *arguments]
+    impatience = threading.Timer(60, lambda: process.kill())
+    with subprocess.Popen(command, cwd=cwd, env=environment(**env), stderr=subprocess.PIPE, text=True) as process:
+        impatience.start()
+        yield process
+        impatience.cancel()
+        process.kill()
 
 
 def test_policies_check_reads_the_shipped_files(tmp_path: Path):
@@ -48,6 +67,13 @@ def test_an_edge_without_its_secret_says_which_and_stops(tmp_path: Path):
     assert ended.returncode == 2
     assert "SFUMATO_SECRET" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_the_sweeper_tells_what_it_swept(tmp_path: Path):
+    with running("sweep", cwd=tmp_path, SFUMATO_HOME=str(tmp_path), **SECRETS) as sweeper:
+        assert sweeper.stderr is not None
+        line = sweeper.stderr.readline()
+    assert "INFO cluster.lifecycle swept 0 objects, 0 rows, 0 jobs, 0 sessions in " in line
 
 
 def test_up_on_a_port_in_use_is_one_line_and_starts_nothing(tmp_path: Path):
