@@ -54,6 +54,7 @@ def run_up(env: Mapping[str, str], *, no_ray: bool, home: Path | None, port: int
 
 def _serve(family: Family, port: int, *, no_ray: bool) -> NoReturn:
     began_s = time.monotonic()
+    family.start("sweep")  # first: what is due goes even where no model loads
     if no_ray:
         _say("starting the edge with the engine inside")
         family.start("edge", "--in-process")
@@ -62,7 +63,6 @@ def _serve(family: Family, port: int, *, no_ray: bool) -> NoReturn:
         family.start("serve")
         family.start("edge")
     _wait_until_ready(family, f"http://127.0.0.1:{port}/readyz", began_s)
-    family.start("sweep")
     _say(f"ready after {time.monotonic() - began_s:.0f} s; making a first picture: {PROMPT!r}")
     print(first_picture(f"http://localhost:{port}"))  # noqa: T201  for the person at the terminal
     print(f"ready http://localhost:{port}", flush=True)  # noqa: T201  the line that scripts wait for

@@ -16,8 +16,10 @@ import pytest
 
 from cluster.family import ChildDied, Family
 from cluster.home import free_port
+from tests.promises.running import environment
 
 ROOT = Path(__file__).parents[2]
+UP = (sys.executable, "-m", "cluster.cli", "up", "--no-ray", "--home", "home")
 START_LIMIT_S, STOP_LIMIT_S = 240, 20
 
 Starter = Callable[[], "Up"]
@@ -28,12 +30,11 @@ class Up:
 
     def __init__(self, directory: Path, port: int) -> None:
         self.base = f"http://localhost:{port}"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SFUMATO_", "RAY_"))}
         with (directory / "stderr").open("ab") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cluster.cli", "up", "--no-ray", "--home", "home", "--port", str(port)],
+                [*UP, "--port", str(port)],
                 cwd=directory,
-                env=kept | {"PYTHONPATH": str(ROOT), "SFUMATO_TORCH_THREADS": "1"},
+                env=environment(SFUMATO_TORCH_THREADS="1"),
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
@@ -97,6 +98,28 @@ def test_it_draws_ends_whole_and_a_second_start_still_answers_the_first_address(
 
     second.process.kill()  # nobody is there to end the children
     assert second.outlived() == []
+
+
+def test_what_is_due_goes_even_where_the_model_does_not_load(tmp_path: Path):
+    due = tmp_path / "home" / "objects" / "img" / "1d" / "20260101T0000Z" / ("a" * 32)
+    due.parent.mkdir(parents=True)
+    due.write_bytes(b"sealed")
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    for file in (ROOT / "policies").glob("*.toml"):
+        text = file.read_text().replace('family = "embedded"', 'family = "unet"\nweights = "nowhere"')
+        (policies / file.name).write_text(text)
+    env = environment(SFUMATO_POLICIES=str(policies))
+    ended = subprocess.run(
+        [*UP, "--port", str(free_port())],
+        cwd=tmp_path,
+        env=env,
+        timeout=START_LIMIT_S,
+        capture_output=True,
+        check=False,
+    )
+    assert (ended.returncode, b"`sfumato edge` ended with status 2" in ended.stderr) == (1, True)
+    assert not due.exists()
 
 
 def await_death(family: Family) -> None:
