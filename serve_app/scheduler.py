@@ -3,10 +3,14 @@
 The one idea: *a request is rows, and a row waits for nobody's batch. At every tick the rows whose turn it is, and which
 may share a forward pass, move one step; the next tick decides anew.*
 
-Two levels of fairness. Between classes the pass goes to the class that has had the least work for its weight. Within a
-class each row carries a finish tag: the virtual time at which it would be done if all its tenants shared the machine
-equally (weighted fair queueing, with the cost known in advance). Rows move in the order of their tags, so short work
-passes long work, a tenant with much work stands behind its own, and nothing starves: tags stay, virtual time moves on.
+Two levels of fairness. Between classes the pass goes to the class that has had the least work for its weight. A class
+that comes back stands level with the one that is served: it is owed nothing for the time away, and not charged for what
+it had while the machine was free.
+
+Within a class each row carries a finish tag: the virtual time at which it would be done if all its tenants shared the
+machine equally (weighted fair queueing, with the cost known in advance). Rows move in the order of their tags, so short
+work passes long work, a tenant with much work stands behind its own, and nothing starves: tags stay, virtual time moves
+on.
 
 No torch, no asyncio, no clock: durations are told, so a simulator drives this same object on a virtual clock.
 """
@@ -45,7 +49,7 @@ class Ticket:
 
 @dataclass(slots=True, frozen=True)
 class Pass:
-    """Rows that make one step together."""
+    """Rows that make one step together. The first is of the class whose pass it is."""
 
     key: BatchKey
     tickets: list[Ticket]
@@ -113,14 +117,14 @@ class Scheduler:
         self.times = times
         self._classes: dict[str, _Class] = {}
         self._requests: dict[str, list[Ticket]] = {}
+        self._level = 0.0  # `served` of the class whose pass was the last: no class that comes back stands before it
         self._sequence = 0
 
     def add(self, request_id: str, demand: Demand) -> list[Ticket]:
         """A ticket for each row of the request."""
         queue = self._class_of(demand.turn)
         if not queue.tickets:
-            busy = [other.served for other in self._classes.values() if other.tickets]
-            queue.served = max(queue.served, min(busy, default=queue.served))
+            queue.served = max(queue.served, self._level)
         tenant = demand.turn.tenant
         tag = max(queue.virtual_time, queue.last_tag.get(tenant, 0.0))
         tickets: list[Ticket] = []
@@ -179,6 +183,7 @@ class Scheduler:
     def done(self, made: Pass, seconds: float) -> list[Ticket]:
         """The pass was made and took `seconds`. Returns the tickets that made their last step; they have left."""
         self.times.observe(made.key, made.forward_rows, seconds)
+        self._level = max(self._level, self._class_of(made.tickets[0].turn).served)
         for traffic in {ticket.turn.traffic for ticket in made.tickets}:
             self._classes[traffic].advance(sum(t.work for t in made.tickets if t.turn.traffic == traffic))
         finished: list[Ticket] = []

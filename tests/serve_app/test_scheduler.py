@@ -114,6 +114,30 @@ def test_classes_share_by_weight_while_both_wait():
     assert work["paid"] / work["anonymous"] == pytest.approx(8, rel=0.15)
 
 
+@pytest.mark.parametrize(("before", "now"), [("paid", "anonymous"), ("anonymous", "paid")])
+def test_work_done_while_the_machine_was_free_is_held_against_nobody(before: str, now: str):
+    queue = scheduler()
+    for number in range(2000):
+        queue.add(f"alone{number}", demand(f"c{number % 20}", before))
+        run(queue)
+    for number in range(3000):
+        queue.add(f"backlog{number}", demand(f"v{number}", now))
+    queue.add("back", demand("back", before))
+    assert any(t.request_id == "back" for picked in run(queue, 10) for t in picked.tickets)
+
+
+def test_a_class_that_was_away_is_owed_nothing():
+    queue = scheduler()
+    for number in range(2000):
+        queue.add(f"alone{number}", demand(f"c{number % 20}", "paid"))
+    run(queue, 400)
+    for number in range(200):
+        queue.add(f"free{number}", demand(f"f{number}", steps=28))
+    passes = run(queue, 90)
+    led = sum(picked.tickets[0].turn.traffic == "anonymous" for picked in passes)
+    assert 5 <= led <= 15
+
+
 def test_a_cancelled_request_is_in_no_later_pass():
     queue = scheduler()
     queue.add("stays", demand("a", steps=6))
