@@ -45,10 +45,10 @@ async def sweep_once(now: float, store: ObjectStore, database: Database, policie
     objects, rows, is_complete = 0, 0, True
     try:
         objects, is_complete = await _empty_minutes(now, store)
-        while erased := await erase_images(
-            due(now), store=store, database=database, now=now, forget_after_s=forget_after_s
-        ):
-            rows += erased
+        while touched := (
+            await erase_images(due(now), store=store, database=database, now=now, forget_after_s=forget_after_s)
+        ).touched:
+            rows += touched
     except StoreUnavailable:
         is_complete = False
     await database.write(partial(jobs.fail_lost_jobs, now=now, forget_after_s=forget_after_s))

@@ -1,13 +1,15 @@
 """Deleting pictures: the one way, for the owner, for whoever holds an address, and for the sweeper.
 
 First the row says that it is gone, so that its address answers 410 at once; then the object goes; then the row. A store
-that does not answer leaves the first word standing, and the sweeper finishes. Doing it twice does no harm.
+that does not answer leaves the first word standing, and the sweeper finishes. Doing it twice does no harm, and whoever
+marked a row first is the one who counts it: what all deletions say they removed adds up to what was there.
 """
 
 import logging
 from collections.abc import Collection
 from functools import partial
 
+from msgspec import Struct
 from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.orm import Session
 
@@ -21,29 +23,57 @@ log = logging.getLogger(__name__)
 BATCH = 500
 
 
+class ErasedImage(Struct, frozen=True):
+    """Where it lay, and since when: what must be looked for again."""
+
+    id: str
+    job_id: str
+    key: str
+    created_at: int
+
+
+class Erased(Struct, frozen=True):
+    """`images`: those that this deletion was the first to name. `touched`: those and the ones it only finished.
+
+    `is_complete` is False where the store did not answer: nobody sees them again, and the sweeper removes the objects.
+    """
+
+    images: list[ErasedImage]
+    touched: int
+    is_complete: bool = True
+
+
 async def erase_images(
     which: ColumnElement[bool], *, store: ObjectStore, database: Database, now: float, forget_after_s: float,
     limit: int = BATCH,
-) -> int:  # fmt: skip
-    """Erase up to `limit` of the images that `which` names: how many. Raises DatabaseUnavailable, StoreUnavailable.
+) -> Erased:  # fmt: skip
+    """Erase up to `limit` of the images that `which` names. Raises DatabaseUnavailable, StoreUnavailable.
 
     `forget_after_s`: how long a job's bare state outlives its last picture.
     """
-    rows = await database.write(partial(_mark, which=which, now=now, limit=limit))
-    if rows:
-        await store.delete([row.key for row in rows])
-        await database.write(partial(_delete_rows, rows=rows, forget_at=int(now + forget_after_s)))
-    return len(rows)
+    named, begun = await database.write(partial(_mark, which=which, now=now, limit=limit))
+    await _finish([*named, *begun], store, database, now, forget_after_s)
+    return Erased(named, len(named) + len(begun))
 
 
 async def erase_for_caller(
     which: ColumnElement[bool], *, store: ObjectStore, database: Database, now: float, forget_after_s: float
-) -> None:
-    """The same for a person who waits: nobody sees the picture again from here on, and a slow store follows later."""
-    try:
-        await erase_images(which, store=store, database=database, now=now, forget_after_s=forget_after_s)
-    except StoreUnavailable:
-        log.warning("the store does not answer: the sweeper will finish a deletion")
+) -> Erased:
+    """All of them, for a person who waits: nobody sees a picture again from here on, and a slow store follows later."""
+    images: list[ErasedImage] = []
+    touched, is_complete = 0, True
+    while True:
+        named, begun = await database.write(partial(_mark, which=which, now=now, limit=BATCH))
+        if not named and not begun:
+            return Erased(images, touched, is_complete)
+        images += named
+        touched += len(named) + len(begun)
+        try:
+            await _finish([*named, *begun], store, database, now, forget_after_s)
+        except StoreUnavailable:
+            log.warning("the store does not answer: the sweeper will finish a deletion")
+            is_complete = False
+            which = which & ImageRow.erased_at.is_(None)
 
 
 def due(now: float) -> ColumnElement[bool]:
@@ -51,17 +81,31 @@ def due(now: float) -> ColumnElement[bool]:
     return or_(ImageRow.delete_at <= int(now), ImageRow.erased_at.is_not(None))
 
 
-def _mark(db: Session, which: ColumnElement[bool], now: float, limit: int) -> list[ImageRow]:
-    rows = list(db.scalars(select(ImageRow).where(which).limit(limit)))
-    fresh = [row.id for row in rows if row.erased_at is None]
-    db.execute(update(ImageRow).where(ImageRow.id.in_(fresh)).values(erased_at=int(now)))
-    return rows
+async def _finish(
+    images: Collection[ErasedImage], store: ObjectStore, database: Database, now: float, forget_after_s: float
+) -> None:
+    if images:
+        await store.delete([image.key for image in images])
+        await database.write(partial(_delete_rows, images=images, forget_at=int(now + forget_after_s)))
 
 
-def _delete_rows(db: Session, rows: Collection[ImageRow], forget_at: int) -> None:
-    db.execute(delete(ImageRow).where(ImageRow.id.in_([row.id for row in rows])))
-    emptied = {row.job_id for row in rows} - set(
-        db.scalars(select(ImageRow.job_id).where(ImageRow.job_id.in_({row.job_id for row in rows})))
+def _mark(
+    db: Session, which: ColumnElement[bool], now: float, limit: int
+) -> tuple[list[ErasedImage], list[ErasedImage]]:
+    """Those that nobody had marked before, and those whose deletion is to be finished."""
+    columns = (ImageRow.id, ImageRow.job_id, ImageRow.key, ImageRow.created_at)
+    images = [ErasedImage(*row) for row in db.execute(select(*columns).where(which).limit(limit))]
+    ids = [image.id for image in images]
+    db.execute(select(ImageRow.id).where(ImageRow.id.in_(ids)).order_by(ImageRow.id).with_for_update())  # no deadlock
+    mark = update(ImageRow).where(ImageRow.id.in_(ids), ImageRow.erased_at.is_(None)).values(erased_at=int(now))
+    marked = set(db.scalars(mark.returning(ImageRow.id).execution_options(synchronize_session=False)))
+    return [image for image in images if image.id in marked], [image for image in images if image.id not in marked]
+
+
+def _delete_rows(db: Session, images: Collection[ErasedImage], forget_at: int) -> None:
+    db.execute(delete(ImageRow).where(ImageRow.id.in_([image.id for image in images])))
+    emptied = {image.job_id for image in images} - set(
+        db.scalars(select(ImageRow.job_id).where(ImageRow.job_id.in_({image.job_id for image in images})))
     )
     db.execute(
         update(JobRow)
