@@ -1,31 +1,72 @@
-"""`sfumato edge`: granian inside the process that composed the app, so that an edge is one process and not two."""
+"""`sfumato edge`: granian inside the process that composed the app, so that an edge is one process and not two.
+
+Leaving is a drain: what runs may finish for a while, then it is ended, every stream says so, and the process goes.
+"""
 
 import asyncio
+import logging
 import signal
+from typing import Protocol
 
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
-from cluster.compose_edge import build_edge
+from cluster.compose_edge import build_services
+from cluster.home import require_free_port
+from edge.app import create_app
+from edge.services import Services
 from edge.settings import Settings
 from policies.schema import Policies
 from serve_app.contract import Generator
 
+log = logging.getLogger(__name__)
+
 BACKPRESSURE = 20_000  # idle event streams are cheap and many
+DRAIN_S = 5.0  # with LEAVE_S and an engine's last step, less than `up` waits for a child
+LEAVE_S = 3.0
 
 
-async def run_edge(settings: Settings, policies: Policies, host: str, generator: Generator) -> None:
-    """Returns after SIGTERM or SIGINT."""
+class OwnGenerator(Generator, Protocol):
+    """One that nobody else uses."""
+
+    async def close(self) -> None: ...
+
+
+async def run_edge(settings: Settings, policies: Policies, host: str, generator: OwnGenerator) -> None:
+    """Returns after SIGTERM or SIGINT, with `generator` closed. Raises HomeError, CannotStart."""
+    require_free_port(settings.port, "SFUMATO_PORT")
+    leave = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, leave.set)
+    try:
+        await serve_until(leave, build_services(settings, policies, generator), host=host, port=settings.port)
+    finally:
+        await generator.close()
+
+
+async def serve_until(
+    leave: asyncio.Event, services: Services, *, host: str, port: int, drain_s: float = DRAIN_S
+) -> None:
+    """Raises CannotStart. A client that does not take its reply holds nobody up for longer than LEAVE_S."""
+    app = create_app(services)
     server = Server(
-        build_edge(settings, policies, generator),
+        app,
         address=host,
-        port=settings.port,
-        interface=Interfaces.ASGI,
+        port=port,
+        interface=Interfaces.ASGINL,  # the lifespan is ours: its errors are raised here, and its end is certain
         backpressure=BACKPRESSURE,
         log_access=False,
         websockets=False,
     )
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
-    await server.serve()
+    async with app.lifespan():
+        serving = asyncio.create_task(server.serve())
+        leaving = asyncio.create_task(leave.wait())
+        await asyncio.wait([serving, leaving], return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        await services.runs.drain(drain_s)
+        server.stop()
+        await asyncio.wait([serving], timeout=LEAVE_S)
+    if serving.done():
+        serving.result()
+    else:
+        log.warning("connections were still open")

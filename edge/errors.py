@@ -26,7 +26,7 @@ MESSAGES = {
     "bad_request": "The model cannot do what was asked of it.",
     "cancelled": "The generation was cancelled.",
     "database_unavailable": "The database does not answer.",
-    "draining": "The model is being taken out of service.",
+    "draining": "This server is being taken out of service.",
     "edge_lost": "The server that looked after this generation went away.",
     "engine_failed": "The model failed while drawing.",
     "model_unavailable": "Nothing serves this model now.",
@@ -127,6 +127,9 @@ class GenerationFailed(Refusal):
 class NotReady(Refusal):
     status = 503
     code = "not_ready"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry_after_s=RETRY_AFTER_S)
 
 
 class DatabaseUnavailable(Refusal):

@@ -31,6 +31,7 @@ BROAD = {
     ("edge/db/database.py", "_write_alone"): "the writer that asked gets the error",
     ("edge/domain/conduct.py", "conduct"): "whatever the generator raises, the job ends in one final state",
     ("edge/domain/conduct.py", "_end"): "listeners hear of the end even where the database does not take it",
+    ("edge/domain/runs.py", "_tick_for_ever"): "leases are renewed again even when one renewal failed",
     ("cluster/lifecycle.py", "run_sweeper"): "the next minute is tried even when this one failed",
 }
 

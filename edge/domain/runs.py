@@ -20,9 +20,10 @@ from edge.domain.orders import Order, engine_request
 from edge.domain.owner import Caller, JobId, Owner
 from edge.domain.run import Run, Watch
 from edge.domain.sessions import UsedToday, add_session, touch_session
-from edge.errors import DatabaseUnavailable
+from edge.errors import GenerationFailed
 from policies.schema import Plan, Policies
 from serve_app.contract import Slot, Turn
+from serve_app.errors import Draining
 from serve_app.storage.sealing import image_secret
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class Runs:
         self._runs: dict[JobId, Run] = {}
         self._used_today = UsedToday()
         self._ticking: asyncio.Task[None] | None = None
+        self.draining = asyncio.Event()
+        self.drained = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         await self.tick()
@@ -59,20 +62,28 @@ class Runs:
             self._ticking.cancel()
             with suppress(asyncio.CancelledError):
                 await self._ticking
-        under_way = list(self._runs.values())
-        for run in under_way:
+        await self.drain(0)
+
+    async def drain(self, within_s: float) -> None:
+        """Refuses what is new, lets what is under way finish for so long, and ends the rest."""
+        self.draining.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._all_finished()
+        for run in list(self._runs.values()):
             run.cancel(Ended("failed", "edge_lost"))
-        for run in under_way:
-            await run.finished()
+        await self._all_finished()
+        self.drained.set()
 
     def find(self, job_id: str) -> Run | None:
         return self._runs.get(JobId(job_id))
 
     async def start_call(self, caller: Caller, order: Order, *, keeps_some: bool) -> Run:
-        """For one caller who waits: nobody else can listen."""
+        """For one caller who waits: nobody else can listen. Raises GenerationFailed while draining."""
         return await self._start(caller, order, jobs.new_job_id(), MemoryChannel, keeps_some=keeps_some)
 
     async def start_job(self, caller: Caller, order: Order, *, cancel_when_unwatched: bool) -> Run:
+        """Raises GenerationFailed while draining."""
         job_id = jobs.new_job_id()
         watch = Watch(self._unwatched_s, partial(self._cancel, job_id)) if cancel_when_unwatched else None
         open_channel = partial(self._hub.open, job_id, watch.changed if watch else nobody_cares)
@@ -92,6 +103,8 @@ class Runs:
     async def _start(
         self, caller: Caller, order: Order, job_id: JobId, open_channel: Callable[[], Channel], *, keeps_some: bool
     ) -> Run:
+        if self.draining.is_set():
+            raise GenerationFailed(Draining.code)
         now = self._clock()
         is_known = self._used_today.has(caller.owner, now)
         accept = partial(_accept, job_id=job_id, caller=caller, is_known=is_known, order=order, now=now)
@@ -106,6 +119,11 @@ class Runs:
         run.begin(drawing, conducting)
         conducting.add_done_callback(partial(self._over, run))
         return run
+
+    async def _all_finished(self) -> None:
+        while self._runs:
+            for run in list(self._runs.values()):
+                await run.finished()
 
     def _over(self, run: Run, _task: asyncio.Task[None]) -> None:
         del self._runs[run.job_id]
@@ -129,8 +147,8 @@ class Runs:
             await asyncio.sleep(TICK_S)
             try:
                 await self.tick()
-            except DatabaseUnavailable:
-                log.warning("the database does not answer: leases are not renewed")
+            except Exception as error:  # noqa: BLE001  leases must go on, whatever one renewal met
+                log.error("leases were not renewed: %s", type(error).__name__)
 
 
 def _accept(db: Session, job_id: JobId, caller: Caller, is_known: bool, order: Order, now: float) -> JobRow:

@@ -4,7 +4,7 @@ The hub keeps ids and numbers only; addresses and seeds are added here, from the
 """
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 
 from msgspec import Struct
@@ -65,7 +65,10 @@ async def follow_ended(job_id: str, caller: Caller, services: Services, number: 
             yield sse_frame(job, event=job.status, number=number)
             return
         yield PING
-        await asyncio.sleep(services.heartbeat_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(services.heartbeat_s):
+                await services.runs.drained.wait()
+                return
 
 
 async def _chunk(

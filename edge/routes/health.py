@@ -22,6 +22,8 @@ async def healthz() -> Health:
 
 @get("/readyz", responses=problems(), tags=["health"])
 async def readyz(services: GivenServices) -> Health:
+    if services.runs.draining.is_set():
+        raise NotReady("this server is being taken out of service")
     try:
         await services.database.read(_ask)
         await services.store.check()

@@ -31,11 +31,13 @@ class ScriptedGenerator:
         self.is_up = True
         self.truncates = False
         self.fails_after_images = False
+        self._came = asyncio.Event()
         self._store = store
         self._clock = clock
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         self.requests.append(request)
+        self._came.set()
         if self.failures:
             yield self.failures.pop()
             return
@@ -57,6 +59,12 @@ class ScriptedGenerator:
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled.set()
             raise
+
+    async def asked(self, times: int) -> None:
+        """Waits until so many requests have come."""
+        while len(self.requests) < times:
+            self._came.clear()
+            await self._came.wait()
 
     async def status(self, model: str) -> ModelStatus:
         if not self.is_up:

@@ -1,30 +1,31 @@
-"""A real granian server around an app, in the test's own event loop, so that a test can look inside while it serves."""
+"""The product's own server around an edge, in the test's event loop, so that a test can look inside while it serves."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from granian.constants import Interfaces
-from granian.server.embed import Server
 from httpx2 import AsyncClient
-from litestar import Litestar
 
+from cluster.edge_server import serve_until
+from edge.services import Services
 from tests.servers import free_ports
 
 
 @asynccontextmanager
-async def serving(app: Litestar, port: int | None = None) -> AsyncGenerator[AsyncClient]:
-    """On `port`, or on any that is free."""
+async def serving(
+    services: Services, port: int | None = None, *, leave: asyncio.Event | None = None, drain_s: float = 0
+) -> AsyncGenerator[AsyncClient]:
+    """On `port`, or on any that is free. `leave` stands for the signal; the end of the context sets it too."""
     port = port or free_ports(1)[0]
-    server = Server(app, port=port, interface=Interfaces.ASGI, log_enabled=False, websockets=False)
+    leave = leave or asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(server.serve())
+        tasks.create_task(serve_until(leave, services, host="127.0.0.1", port=port, drain_s=drain_s))
         await _answering(port)
         try:
             async with AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as client:
                 yield client
         finally:
-            server.stop()
+            leave.set()
 
 
 async def _answering(port: int) -> None:

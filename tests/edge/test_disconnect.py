@@ -17,7 +17,7 @@ GENERATE = "/v1/images/generations"
 async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     edge = make_edge(tmp_path, Clock())
     edge.generator.hold.clear()
-    async with serving(edge.app) as edge.client:
+    async with serving(edge.services) as edge.client:
         yield edge
 
 

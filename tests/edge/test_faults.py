@@ -44,6 +44,7 @@ async def test_an_edge_is_ready_only_with_a_model_to_ask(edge: Edge) -> None:
     edge.generator.is_up = False
     reply = await edge.client.get("/readyz")
     assert (reply.status_code, reply.json()["code"]) == (503, "not_ready")
+    assert "retry-after" in reply.headers
     assert (await edge.client.get("/healthz")).status_code == 200
 
 

@@ -18,7 +18,7 @@ from tests.edge.serving import serving
 @pytest.fixture
 async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     edge = make_edge(tmp_path, Clock())
-    async with serving(edge.app) as edge.client:
+    async with serving(edge.services) as edge.client:
         yield edge
 
 

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, expect
 
-from cluster.compose_edge import build_edge
+from cluster.compose_edge import build_services
 from edge.settings import Settings
 from policies.load import load_policies
 from serve_app.contract import Failed
@@ -48,7 +48,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     url = f"http://localhost:{port}"
     settings = Settings.from_env(env_for(tmp_path, SFUMATO_PORT=str(port), SFUMATO_PUBLIC_URL=url))
     generator = PacedGenerator(open_store(settings.store), time)
-    async with serving(build_edge(settings, load_policies(), generator), port):
+    async with serving(build_services(settings, load_policies(), generator), port):
         yield House(url, tmp_path, generator)
 
 

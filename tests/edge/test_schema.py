@@ -35,7 +35,7 @@ CHECKS = [
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
     edge = make_edge(tmp_path_factory.mktemp("home"), Clock())
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serving(edge.app)) as client:
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serving(edge.services)) as client:
         yield schemathesis.openapi.from_url(f"{client.base_url}/schema/openapi.json")
 
 

@@ -1,5 +1,8 @@
+import asyncio
 from functools import partial
 from pathlib import Path
+
+import pytest
 
 from edge.domain.jobs import LEASE_S, find_job
 from edge.domain.orders import order_images
@@ -76,3 +79,19 @@ async def test_a_call_cancelled_before_its_first_step_ends_too(tmp_path: Path) -
         job = await services.database.read(partial(find_job, owner=caller.owner, job_id=run.job_id))
         assert job is not None
         assert job.status == "cancelled"
+
+
+async def test_leases_go_on_whatever_one_renewal_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.domain.runs.TICK_S", 0.001)
+    edge, ticked = make_edge(tmp_path, Clock()), asyncio.Event()
+    async with edge.opened():
+
+        async def trip() -> None:
+            monkeypatch.setattr(edge.services.runs, "tick", succeed)
+            raise KeyError("a bug")
+
+        async def succeed() -> None:
+            ticked.set()
+
+        monkeypatch.setattr(edge.services.runs, "tick", trip)
+        await asyncio.wait_for(ticked.wait(), 5)
