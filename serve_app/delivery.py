@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import time
 
-from serve_app.contract import Failed, GenerateRequest, Image, Preview, Succeeded
+from serve_app.contract import GenerateRequest, Image, Preview
 from serve_app.encode import encode
 from serve_app.errors import EngineFailed, ServeError
 from serve_app.pipelines.pipeline import AnyPipeline, Picture
@@ -64,28 +64,32 @@ class Delivery:
     async def _images_alone(self, finished: Sequence[tuple[Work, int]]) -> None:
         """After a decode failed: each picture alone, so that only the request to blame fails."""
         if len(finished) == 1:
-            _fail(finished[0][0], EngineFailed("decoding failed"))
+            finished[0][0].fail(EngineFailed("decoding failed"))
             return
         for one in finished:
             await self.images([one])
 
     async def _finish(self, work: Work, index: int, picture: Picture) -> None:
         try:
-            image = await self._image(work.request, index, picture)
+            image = await self._image(work, index, picture)
         except ServeError as error:
-            _fail(work, error)
+            work.fail(error)
         except Exception as error:  # noqa: BLE001  an encoder may raise anything; the caller must hear of it
             log.error("delivery failed: %s", type(error).__name__)
-            _fail(work, EngineFailed("encoding failed"))
+            work.fail(EngineFailed("encoding failed"))
         else:
-            work.outbox.post(image)
-            work.images_left -= 1
-            if not work.images_left:
-                work.outbox.post(Succeeded(work.is_truncated))
+            if image is not None:
+                work.image_made(image)
 
-    async def _image(self, request: GenerateRequest, index: int, picture: Picture) -> Image:
-        """Raises StoreUnavailable, retries included: then nothing of the image is left."""
+    async def _image(self, work: Work, index: int, picture: Picture) -> Image | None:
+        """None where the work has ended meanwhile: nobody would learn of what is stored then, nor delete it.
+
+        Raises StoreUnavailable, retries included: then nothing of the image is left.
+        """
+        request = work.request
         data = await self._file(request, picture)
+        if work.is_over:
+            return None
         native_height_px, native_width_px = picture.shape[:2]
         stored = await put_image(self._store, request.store, index, data, time()) if request.store else None
         return Image(
@@ -112,7 +116,3 @@ class Delivery:
             mark=self._mark,
         )
         return await asyncio.get_running_loop().run_in_executor(self._encoders, make)
-
-
-def _fail(work: Work, error: ServeError) -> None:
-    work.outbox.post(Failed(error.code, error.message, error.retry_after_s))

@@ -102,7 +102,7 @@ class Engine:
             works = list(self._works.values())
             self._lock.notify_all()
         for work in works:
-            work.outbox.post(Failed(Draining.code, "the engine is shutting down"))
+            work.fail(Draining("the engine is shutting down"))
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join)
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -199,7 +199,7 @@ class Engine:
                 log.error("a request failed: %s", type(error).__name__)
                 with self._lock:
                     self._scheduler.remove(request_id)
-                work.outbox.post(Failed(EngineFailed.code, "a denoising step failed"))
+                work.fail(EngineFailed("a denoising step failed"))
 
     def _start_new(self, tickets: Sequence[Ticket], works: dict[str, Work]) -> None:
         new = [ticket for ticket in tickets if ticket.index not in works[ticket.request_id].rows]

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from serve_app.contract import Event, GenerateRequest, Queued, Step
+from serve_app.contract import Event, Failed, GenerateRequest, Image, Queued, Step, Succeeded
+from serve_app.errors import ServeError
 from serve_app.pipelines.pipeline import BatchKey, Row, RowSpec
 from serve_app.scheduler import Demand
 
@@ -41,7 +42,10 @@ class Outbox:
 
 
 class Work:
-    """A request, its rows by image index, and what is left of it. Made in the caller's event loop."""
+    """A request, its rows by image index, and what is left of it. Made in the caller's event loop.
+
+    Once it `is_over` nobody listens: nothing more is drawn, stored or told.
+    """
 
     def __init__(self, request: GenerateRequest, key: Callable[[RowSpec], BatchKey]) -> None:
         self.request = request
@@ -50,9 +54,9 @@ class Work:
         self.demand = Demand(request.turn, key(first), request.n, first.forward_rows, request.steps)
         self.rows: dict[int, Row] = {}
         self.done_steps = 0
-        self.images_left = request.n
         self.is_truncated = False
         self.is_over = False
+        self._images_left = request.n
         self._told_s = float("-inf")
         self._loop = asyncio.get_running_loop()
         self.outbox = Outbox(self._loop)
@@ -71,6 +75,19 @@ class Work:
     def preview_due(self, index: int) -> int | None:
         """The number of the partial image that is due for this row now, if one is."""
         return self._preview_steps.get(self.rows[index].step_index)
+
+    def image_made(self, image: Image) -> None:
+        """The last one is followed by Succeeded."""
+        self.outbox.post(image)
+        self._images_left -= 1
+        if not self._images_left:
+            self.outbox.post(Succeeded(self.is_truncated))
+
+    def fail(self, error: ServeError) -> None:
+        """From any thread. Only the first failure is told."""
+        if not self.is_over:
+            self.is_over = True
+            self.outbox.post(Failed(error.code, error.message, error.retry_after_s))
 
     def run_in_loop(
         self, make: Callable[[], Coroutine[Any, Any, None]], began: Callable[[asyncio.Task[None]], None]

@@ -29,7 +29,7 @@ class CountingRow:
 
 class CountingPipeline:
     """`passes` lists the seeds of every pass that was made; `gate` holds the thread inside a step while it is clear,
-    and each step takes one of the `permits` where there are any."""
+    and each step takes one of the `permits` where there are any; `decode_gate` holds decoding in the same way."""
 
     def __init__(self) -> None:
         self.passes: list[list[int]] = []
@@ -40,6 +40,9 @@ class CountingPipeline:
         self.gate = threading.Event()
         self.gate.set()
         self.inside = threading.Event()
+        self.decode_gate = threading.Event()
+        self.decode_gate.set()
+        self.decoding = threading.Event()
         self.permits: threading.Semaphore | None = None
 
     def enter_thread(self) -> None:
@@ -71,6 +74,8 @@ class CountingPipeline:
         return [_grey(row.spec.seed) for row in rows]
 
     def decode(self, rows: Sequence[CountingRow]) -> list[Picture]:
+        self.decoding.set()
+        self.decode_gate.wait(HOLD_S)
         self._refuse(rows, self.undecodable)
         return [_grey(row.spec.seed) for row in rows]
 

@@ -1,5 +1,6 @@
 """Delivery alone: pictures of several requests in one decode, and what each of them hears."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from serve_app.contract import Event, Failed, GenerateRequest, Image, Preview, Prompt, Slot, StoreOrder, Succeeded, Turn
 from serve_app.delivery import Delivery
+from serve_app.errors import StoreUnavailable
 from serve_app.marks import xmp_packet
 from serve_app.storage.directory import DirectoryStore
 from serve_app.work import Work
@@ -119,6 +121,46 @@ async def test_work_that_is_over_is_neither_decoded_nor_stored(
     await delivery.images([(over, 0)])
     assert isinstance((await heard(alive, 1))[0], Image)
     assert len(await store.keys("img/")) == 1
+
+
+async def test_a_caller_who_leaves_during_the_decode_leaves_nothing_in_the_store(
+    delivery: Delivery, pipeline: CountingPipeline, store: DirectoryStore
+):
+    work = started(pipeline, 10, n=4)
+    pipeline.decode_gate.clear()
+    delivering = asyncio.create_task(delivery.images([(work, index) for index in range(4)]))
+    assert await asyncio.to_thread(pipeline.decoding.wait, 10)
+    work.is_over = True
+    pipeline.decode_gate.set()
+    await delivering
+    assert await store.keys("img/") == []
+
+
+async def test_after_one_image_failed_no_other_is_stored(pipeline: CountingPipeline, store: DirectoryStore):
+    refusing = RefusingStore(store, refused=1)
+    delivery = Delivery(pipeline, refusing, MARK)
+    work = started(pipeline, 10, n=4)
+    await delivery.images([(work, 0)])
+    await delivery.images([(work, index) for index in range(1, 4)])
+    delivery.close()
+    assert await heard(work, 1) == [Failed("store_unavailable", "full")]
+    assert await store.keys("img/") == []
+
+
+class RefusingStore:
+    """Refuses the first `refused` objects."""
+
+    def __init__(self, store: DirectoryStore, refused: int) -> None:
+        self._store = store
+        self._refused = refused
+        self.keys, self.get, self.delete = store.keys, store.get, store.delete
+        self.children, self.check = store.children, store.check
+
+    async def put(self, key: str, data: bytes) -> None:
+        if self._refused:
+            self._refused -= 1
+            raise StoreUnavailable("full")
+        await self._store.put(key, data)
 
 
 async def test_a_preview_is_a_file_of_its_own_number_and_is_never_stored(
