@@ -37,9 +37,10 @@ def up(
     """
     from cluster.home import HomeError
     from cluster.up import run_up
+    from policies.load import PolicyError, load_policies
 
-    with _one_line(HomeError):
-        sys.exit(run_up(os.environ, no_ray=no_ray, home=home, port=port))
+    with _one_line(HomeError, PolicyError):
+        sys.exit(run_up(os.environ, load_policies(_own_policies()), no_ray=no_ray, home=home, port=port))
 
 
 @app.command
@@ -157,10 +158,52 @@ def check(directory: Path | None = None) -> None:
     """
     from policies.load import PolicyError, load_policies
 
-    place = directory or (Path(os.environ["SFUMATO_POLICIES"]) if os.environ.get("SFUMATO_POLICIES") else None)
     with _one_line(PolicyError):
-        loaded = load_policies(place)
+        loaded = load_policies(directory or _own_policies())
     print(f"{len(loaded.plans.plans)} plans, {len(loaded.models.models)} models: all agree")  # noqa: T201  its answer
+
+
+@policies.command
+def diff(old: Path, new: Path, *, accept: Flag = False) -> None:
+    """Say in plain words what changes for whom. Ends with status 1 when a promise is loosened.
+
+    Parameters
+    ----------
+    old, new
+        Directories of policy files, or JSON as GET /v1/privacy/retention gave it.
+    accept
+        Loosening is meant. It needs a raised `version` and a line in `changes` all the same.
+    """
+    from policies.diff import differences, mistakes, read_published
+    from policies.load import PolicyError
+
+    with _one_line(PolicyError):
+        before, after = read_published(old), read_published(new)
+        if wrong := mistakes(before, after):
+            raise PolicyError("\n".join(wrong))
+    found = differences(before, after)
+    print("\n".join(map(str, found)) or "nothing changes for anyone")  # noqa: T201  its answer
+    if not accept and any(difference.effect == "loosens" for difference in found):
+        print("a promise is loosened: say --accept if that is meant")  # noqa: T201
+        sys.exit(1)
+
+
+@policies.command
+def preset(name: str, directory: Path) -> None:
+    """Write a complete set of policy files to start from, for SFUMATO_POLICIES.
+
+    Parameters
+    ----------
+    name
+        `european`: training only where a person said yes.
+    directory
+        Where to write them; nothing is overwritten.
+    """
+    from policies.presets import PresetError, write_preset
+
+    with _one_line(PresetError):
+        write_preset(name, directory)
+    print(f"written: set SFUMATO_POLICIES={directory}")  # noqa: T201  its answer
 
 
 def main() -> None:
@@ -174,6 +217,12 @@ def _begin(tied: bool) -> None:
     configure_logging()
     if tied:
         end_with_starter()
+
+
+def _own_policies() -> Path | None:
+    """The operator's directory; None where there is none, which means the package's."""
+    place = os.environ.get("SFUMATO_POLICIES")
+    return Path(place) if place else None
 
 
 def _require_models(wanted: Collection[str], offered: Collection[str]) -> None:

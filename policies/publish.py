@@ -3,12 +3,28 @@
 Pages and JSON are rendered from `published`; nothing here is said twice. Knows neither HTML nor S3.
 """
 
+import hashlib
+from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
-from policies.schema import Change, Erasure, Ground, Kept, Policies, TrainingMode
+from policies.schema import (
+    Canaries,
+    Change,
+    Dated,
+    Erasure,
+    Ground,
+    Kept,
+    Plan,
+    Policies,
+    RetentionPolicy,
+    TrainingMode,
+)  # fmt: skip
 
+FileName = Literal["retention", "plans"]
 IMAGES = "img"
 TRAINING = "training"
 UNITS = ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute"))
@@ -40,10 +56,15 @@ class PublishedClass(Struct, frozen=True, omit_defaults=True):
 
 
 class PublishedPlan(Struct, frozen=True):
-    """How long a plan's images live, in ISO 8601; a caller chooses up to the maximum, or that nothing is stored."""
+    """How long a plan's images live, in ISO 8601; a caller chooses up to the maximum, or that nothing is stored.
+
+    The days are when the store's own rule would remove them, were the deleter dead.
+    """
 
     default: str
     maximum: str
+    default_backstop_days: int
+    maximum_backstop_days: int
 
 
 class PublishedTraining(Struct, frozen=True):
@@ -52,19 +73,32 @@ class PublishedTraining(Struct, frozen=True):
     means: str
 
 
-class Published(Struct, frozen=True):
-    """The public policy, whole."""
+class PublishedFile(Struct, frozen=True):
+    """The public history of one policy file, newest change first."""
 
     version: int
     effective: date
+    changes: list[Change]
+
+
+class Published(Struct, frozen=True):
+    """The public policy, whole."""
+
+    history: dict[FileName, PublishedFile]
     classes: list[PublishedClass]
     plans: dict[str, PublishedPlan]
     training: PublishedTraining
     backstop: list[LifecycleRule]
+    backstop_digest: str
+    canaries: Canaries
     backups_days: int
     undisclosed: str
     never_done: list[str]
-    changes: list[Change]
+
+    @property
+    def effective(self) -> date:
+        """Since when all of it holds."""
+        return max(file.effective for file in self.history.values())
 
 
 def lifecycle_rules(policies: Policies) -> list[LifecycleRule]:
@@ -76,22 +110,24 @@ def lifecycle_rules(policies: Policies) -> list[LifecycleRule]:
 
 
 def published(policies: Policies) -> Published:
-    retention = policies.retention
+    retention, rules = policies.retention, lifecycle_rules(policies)
     return Published(
-        version=retention.version,
-        effective=retention.effective,
+        history={"retention": _file(retention), "plans": _file(policies.plans)},
         classes=[_class(name, kept) for name, kept in retention.classes.by_name().items()],
-        plans={
-            name: PublishedPlan(iso(plan.retention.default), iso(plan.retention.maximum))
-            for name, plan in policies.plans.plans.items()
-        },
+        plans={name: _plan(plan, retention) for name, plan in policies.plans.plans.items()},
         training=PublishedTraining(retention.training.mode, retention.training.ground, retention.training.means),
-        backstop=lifecycle_rules(policies),
+        backstop=rules,
+        backstop_digest=rules_digest(rules),
+        canaries=retention.canaries,
         backups_days=retention.backups_days,
         undisclosed=retention.undisclosed,
         never_done=retention.never_done,
-        changes=sorted(retention.changes, key=lambda change: change.version, reverse=True),
     )
+
+
+def rules_digest(rules: Sequence[LifecycleRule]) -> str:
+    """Short enough to compare by eye; the order of the rules does not matter."""
+    return hashlib.sha256(msgspec.json.encode(sorted(rules, key=lambda rule: rule.id))).hexdigest()[:16]
 
 
 def in_words(duration: timedelta) -> str:
@@ -118,6 +154,16 @@ def iso(duration: timedelta) -> str:
     if rest or not (date_part or time_part):
         time_part += f"{rest.total_seconds():g}S"
     return f"P{date_part}{'T' if time_part else ''}{time_part}"
+
+
+def _file(file: Dated) -> PublishedFile:
+    newest_first = sorted(file.changes, key=lambda change: change.version, reverse=True)
+    return PublishedFile(file.version, file.effective, newest_first)
+
+
+def _plan(plan: Plan, retention: RetentionPolicy) -> PublishedPlan:
+    default, maximum = plan.retention.default, plan.retention.maximum
+    return PublishedPlan(iso(default), iso(maximum), retention.backstop_for(default), retention.backstop_for(maximum))
 
 
 def _class(name: str, kept: Kept) -> PublishedClass:

@@ -98,3 +98,28 @@ def test_serve_names_a_model_that_no_policy_offers(tmp_path: Path):
 def test_a_word_as_port_is_one_line(tmp_path: Path):
     ended = sfumato("up", cwd=tmp_path, SFUMATO_PORT="http")
     assert (ended.returncode, ended.stderr) == (2, "sfumato: SFUMATO_PORT is not a port: 'http'\n")
+
+
+def test_policies_diff_ends_with_1_where_a_promise_is_loosened_and_nobody_said_that_is_meant(tmp_path: Path):
+    for file in (ROOT / "policies").glob("*.toml"):
+        (tmp_path / file.name).write_text(file.read_text().replace('default = "PT1H"', 'default = "PT2H"'))
+    shipped = str(ROOT / "policies")
+    silent = sfumato("policies", "diff", shipped, str(tmp_path), "--accept", cwd=tmp_path)
+    assert (silent.returncode, silent.stdout) == (2, "")
+    assert "raise `version` above 1 and say so in `changes`" in silent.stderr
+
+    plans = (tmp_path / "plans.toml").read_text().replace("version = 1", "version = 2", 1)
+    told = '[[changes]]\nversion = 2\ndate = 2026-12-01\nsummary = "Longer."\n\n[traffic.anonymous]'
+    (tmp_path / "plans.toml").write_text(plans.replace("[traffic.anonymous]", told))
+    loosened = sfumato("policies", "diff", shipped, str(tmp_path), cwd=tmp_path)
+    assert loosened.returncode == 1
+    assert "loosens, for callers of the plan `anonymous`: images live 2 hours unless told" in loosened.stdout
+    assert sfumato("policies", "diff", shipped, str(tmp_path), "--accept", cwd=tmp_path).returncode == 0
+    assert sfumato("policies", "diff", str(tmp_path), shipped, cwd=tmp_path).returncode == 2  # history lost
+
+
+def test_a_preset_is_a_whole_set_of_policies_that_holds_together(tmp_path: Path):
+    assert sfumato("policies", "preset", "european", "mine", cwd=tmp_path).returncode == 0
+    assert "all agree" in sfumato("policies", "check", "mine", cwd=tmp_path).stdout
+    again = sfumato("policies", "preset", "european", "mine", cwd=tmp_path)
+    assert (again.returncode, again.stdout) == (2, "")

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from policies.load import load_policies
-from policies.publish import in_words, iso, lifecycle_rules, published
+from policies.publish import in_words, iso, lifecycle_rules, published, rules_digest
 
 
 def test_each_prefix_that_goes_by_its_minute_has_a_rule_longer_than_any_promise_in_it():
@@ -23,8 +23,17 @@ def test_the_public_policy_names_every_class_and_its_end():
 
 def test_the_public_policy_is_json_with_iso_durations():
     shown = msgspec.json.decode(msgspec.json.encode(published(load_policies())))
-    assert shown["plans"]["anonymous"] == {"default": "PT1H", "maximum": "P1D"}
-    assert [change["version"] for change in shown["changes"]] == [2, 1]
+    assert shown["plans"]["anonymous"] == {
+        "default": "PT1H", "maximum": "P1D", "default_backstop_days": 1, "maximum_backstop_days": 2,
+    }  # fmt: skip
+    assert [change["version"] for change in shown["history"]["retention"]["changes"]] == [2, 1]
+    assert shown["history"]["plans"]["version"] == 1
+
+
+def test_the_digest_of_the_rules_knows_no_order_and_every_number():
+    rules = lifecycle_rules(load_policies())
+    assert rules_digest(rules[::-1]) == rules_digest(rules)
+    assert rules_digest([*rules[1:], msgspec.structs.replace(rules[0], days=3)]) != rules_digest(rules)
 
 
 @pytest.mark.parametrize(

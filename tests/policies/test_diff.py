@@ -1,0 +1,141 @@
+"""What changes between two public policies, and which way it goes."""
+
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from policies.diff import differences, mistakes, read_published
+from policies.load import PolicyError, load_policies
+from policies.publish import PublishedClass, published
+
+Edited = Callable[..., Path]
+SHIPPED_FILES = Path(str(resources.files("policies")))
+SHIPPED = published(load_policies())
+
+RETENTION = [
+    ('kept_for = "P30D"', 'kept_for = "P60D"', "loosens", "moderation_prompt is kept 60 days instead of 30 days"),
+    ('kept_for = "P30D"', 'kept_for = "P7D"', "tightens", "moderation_prompt is kept 7 days instead of 30 days"),
+    ('readers = "nobody"', 'readers = "us"', "loosens", "waiting_prompt can be read by us; until now by nobody"),
+    ('readers = "its owner"', 'readers = "nobody"', "tightens", "job_events can be read by nobody"),
+    ('erasure = "loses its subject"', 'erasure = "reaches it"', "tightens", "erasure reaches rights_request"),
+    ('erasure = "reaches it"', 'erasure = "ends by itself"', "loosens", "erasure: output_image ends by itself"),
+    ('ground = "contract"', 'ground = "consent"', "tightens", "output_image rests on consent"),
+    ('ground = "contract"', 'ground = "legitimate interest"', "loosens", "output_image rests on legitimate"),
+    ('why = "to deliver it"', 'why = "to look at it"', "loosens", "output_image is kept to look at it"),
+    ('what = "The picture', 'what = "The best picture', "loosens", "output_image is The best picture"),
+    ('counted_from = "storing"', 'counted_from = "a look"', "loosens", "output_image counts from a look"),
+    ('ends_by = "rotation"', 'ends_by = "hand"', "says otherwise", "logs ends by hand"),
+    ("[1, 2, 8, 31]", "[1, 8, 31]", "loosens", "removed after 2 days they remove after 8"),
+    ("[1, 2, 8, 31]", "[1, 2, 4, 8, 31]", "tightens", "the store's own rules remove after 4 days"),
+    ("backups_days = 31", "backups_days = 90", "loosens", "backups are gone after 90 days instead of 31"),
+    ("late_after_hours = 48", "late_after_hours = 72", "loosens", "a canary is overdue after 72 hours"),
+    ("up_to_days = 7", "up_to_days = 8", "tightens", "canaries watch rules of up to 8 days"),
+    ('mode = "opt_out" #', 'mode = "opt_in" #', "tightens", "training is `opt_in` instead of `opt_out`"),
+    ('mode = "opt_out" #', 'mode = "never" #', "tightens", "training is `never` instead of `opt_out`"),
+    ('"No gallery', '"No public gallery', "loosens", "no longer promised: No gallery"),
+]
+PLANS = [
+    ('maximum = "P1D"', 'maximum = "P2D"', "loosens", "images live at most 2 days, instead of 1 day"),
+    ('default = "PT1H"', 'default = "PT30M"', "tightens", "images live 30 minutes unless told, instead of 1 hour"),
+]
+CHANGES = [("retention", *change) for change in RETENTION] + [("plans", *change) for change in PLANS]
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Edited:
+    """A directory of policies with texts of the shipped files replaced."""
+
+    def write(name: str, *edits: tuple[str, str]) -> Path:
+        for file in SHIPPED_FILES.glob("*.toml"):
+            text = file.read_text("utf-8")
+            if file.name == name:
+                for old, new in edits:
+                    assert old in text
+                    text = text.replace(old, new, 1)
+            (tmp_path / file.name).write_text(text, "utf-8")
+        return tmp_path
+
+    return write
+
+
+def test_the_same_policy_changes_nothing():
+    assert differences(SHIPPED, SHIPPED) == []
+    assert mistakes(SHIPPED, SHIPPED) == []
+
+
+@pytest.mark.parametrize(("name", "old", "new", "effect", "words"), CHANGES)
+def test_each_change_is_said_with_its_direction(edited: Edited, name: str, old: str, new: str, effect: str, words: str):
+    found = differences(SHIPPED, published(load_policies(edited(f"{name}.toml", (old, new)))))
+    assert [each.effect for each in found if words in each.words] == [effect]
+    assert {each.file for each in found} == {name}
+
+
+def test_a_change_of_a_plan_names_its_callers(edited: Edited):
+    after = published(load_policies(edited("plans.toml", ('maximum = "P1D"', 'maximum = "P2D"'))))
+    assert [str(each) for each in differences(SHIPPED, after)] == [
+        "loosens, for callers of the plan `anonymous`: images live at most 2 days, instead of 1 day"
+    ]
+
+
+def test_a_new_class_loosens_and_one_that_goes_tightens():
+    fewer = msgspec.structs.replace(SHIPPED, classes=SHIPPED.classes[1:])
+    [new] = differences(fewer, SHIPPED)
+    assert (new.effect, new.words) == (
+        "loosens", "output_image is new: The picture that was made, kept until the caller's choice",
+    )  # fmt: skip
+    [gone] = differences(SHIPPED, fewer)
+    assert (gone.effect, gone.words) == ("tightens", "output_image is no longer kept")
+
+
+def test_a_time_that_becomes_an_event_loosens_since_nobody_can_compare_them():
+    def until(kept: PublishedClass) -> PublishedClass:
+        if kept.name != "logs":
+            return kept
+        return msgspec.structs.replace(kept, kept="until replaced by the next", kept_for=None)
+
+    after = msgspec.structs.replace(SHIPPED, classes=[until(kept) for kept in SHIPPED.classes])
+    assert [each.effect for each in differences(SHIPPED, after)] == ["loosens"]
+
+
+def test_what_loosens_is_said_first(edited: Edited):
+    edits = (('kept_for = "P30D"', 'kept_for = "P7D"'), ("backups_days = 31", "backups_days = 90"))
+    after = published(load_policies(edited("retention.toml", *edits)))
+    assert [each.effect for each in differences(SHIPPED, after)] == ["loosens", "tightens"]
+
+
+def test_loosening_without_a_line_in_the_history_of_that_file_is_a_mistake(edited: Edited):
+    after = published(load_policies(edited("plans.toml", ('maximum = "P1D"', 'maximum = "P2D"'))))
+    assert mistakes(SHIPPED, after) == ["plans.toml loosens a promise: raise `version` above 1 and say so in `changes`"]
+
+
+def test_loosening_that_the_history_tells_is_none(edited: Edited):
+    line = '\n[[changes]]\nversion = 2\ndate = 2026-12-01\nsummary = "Longer."\n\n[traffic.anonymous]'
+    edits = (
+        ('maximum = "P1D"', 'maximum = "P2D"'), ("version = 1", "version = 2"), ("\n[traffic.anonymous]", line),
+    )  # fmt: skip
+    after = published(load_policies(edited("plans.toml", *edits)))
+    assert mistakes(SHIPPED, after) == []
+    assert [each.effect for each in differences(SHIPPED, after)] == ["loosens"]
+
+
+def test_history_cannot_be_rewritten():
+    file = SHIPPED.history["retention"]
+    newest = msgspec.structs.replace(file.changes[0], summary="Nothing of note.")
+    after = msgspec.structs.replace(
+        SHIPPED, history=SHIPPED.history | {"retention": msgspec.structs.replace(file, changes=[newest])}
+    )
+    assert mistakes(SHIPPED, after) == [
+        "retention.toml: `changes` no longer says what it said of version 1: history stays as it was"
+    ]
+
+
+def test_the_json_that_a_service_published_can_be_compared(tmp_path: Path):
+    saved = tmp_path / "retention.json"
+    saved.write_bytes(msgspec.json.encode(SHIPPED))
+    assert read_published(saved) == SHIPPED
+    saved.write_text("{}")
+    with pytest.raises(PolicyError, match=r"retention\.json: neither a directory"):
+        read_published(saved)
