@@ -117,14 +117,13 @@ class Engine:
                 raise Draining("this replica takes no new work")
             if request.job_id in self._works:
                 raise BadRequest("this job is here already")
-            eta_s = self._scheduler.eta_s(work.demand)
-            if eta_s > request.turn.deadline_s:
-                raise Overloaded("too much is waiting already", retry_after_s=eta_s - request.turn.deadline_s)
+            outlook = self._scheduler.outlook(work.demand)
+            if (late_s := outlook.eta_s - request.turn.deadline_s) > 0:
+                raise Overloaded("too much is waiting already", retry_after_s=late_s)
             self._works[request.job_id] = work
             self._scheduler.add(request.job_id, work.demand)
-            position = self._scheduler.positions()[request.job_id]
+            work.outbox.post(Queued(*outlook))  # before the thread can tell of a step
             self._lock.notify_all()
-        work.outbox.post(Queued(position, eta_s))
         return work
 
     # the denoising thread --------------------------------------------------------------------------------------------
@@ -236,9 +235,8 @@ class Engine:
             return
         self._next_news_s = now_s + QUEUE_NEWS_S
         with self._lock:
-            for request_id, position in self._scheduler.positions().items():
-                work = self._works[request_id]
-                work.outbox.post(Queued(position, self._scheduler.eta_s(work.demand, request_id)))
+            for request_id, outlook in self._scheduler.news().items():
+                self._works[request_id].outbox.post(Queued(*outlook))
 
     def _hand_over(self, finished: list[tuple[Work, int]]) -> None:
         for first in range(0, len(finished), DECODE_ROWS):

@@ -16,8 +16,9 @@ No torch, no asyncio, no clock: durations are told, so a simulator drives this s
 """
 
 from bisect import insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from serve_app.contract import Turn
 from serve_app.pipelines.pipeline import BatchKey
@@ -33,14 +34,15 @@ class Ticket:
     turn: Turn
     key: BatchKey
     forward_rows: int
+    work: float
     steps_left: int
     finish_tag: float
     sequence: int
     started: bool = False
 
     @property
-    def work(self) -> float:
-        return self.forward_rows * latent_area(self.key)
+    def work_left(self) -> float:
+        return self.work * self.steps_left
 
     @property
     def order(self) -> tuple[float, int]:
@@ -69,6 +71,28 @@ class Demand:
     forward_rows: int
     steps: int
 
+    @property
+    def step_work(self) -> float:
+        return self.forward_rows * latent_area(self.key)
+
+    @property
+    def row_work(self) -> float:
+        return self.step_work * self.steps
+
+
+class Outlook(NamedTuple):
+    """What is ahead of a request that has not begun: such requests of its class, and seconds to its last image."""
+
+    position: int
+    eta_s: float
+
+
+class _Pace(NamedTuple):
+    """How fast rows of one batch key move now: seconds of a likely step, and work per second at the best batch."""
+
+    step_s: float
+    work_per_s: float
+
 
 @dataclass(slots=True)
 class _Class:
@@ -81,6 +105,10 @@ class _Class:
     served: float = 0.0
     tenants: dict[str, int] = field(default_factory=dict[str, int])
     last_tag: dict[str, float] = field(default_factory=dict[str, float])
+
+    def tag_of_new(self, tenant: str) -> float:
+        """Where work that comes now begins in virtual time: at once, or behind the tenant's own."""
+        return max(self.virtual_time, self.last_tag.get(tenant, 0.0))
 
     def enter(self, ticket: Ticket) -> None:
         insort(self.tickets, ticket, key=lambda t: t.order)
@@ -126,10 +154,10 @@ class Scheduler:
         if not queue.tickets:
             queue.served = max(queue.served, self._level)
         tenant = demand.turn.tenant
-        tag = max(queue.virtual_time, queue.last_tag.get(tenant, 0.0))
+        tag = queue.tag_of_new(tenant)
         tickets: list[Ticket] = []
         for index in range(demand.rows):
-            tag += demand.steps * demand.forward_rows * latent_area(demand.key)
+            tag += demand.row_work
             self._sequence += 1
             tickets.append(
                 Ticket(
@@ -138,6 +166,7 @@ class Scheduler:
                     demand.turn,
                     demand.key,
                     demand.forward_rows,
+                    demand.step_work,
                     demand.steps,
                     tag,
                     self._sequence,
@@ -199,37 +228,36 @@ class Scheduler:
         """The pass ran out of memory: no row moved, and the next ones are smaller."""
         self.times.out_of_memory(tried.key, tried.forward_rows)
 
-    def positions(self) -> dict[str, int]:
-        """For each request that has not begun: how many such requests of its class are served before it."""
-        places: dict[str, int] = {}
-        for queue in self._classes.values():
-            ahead = 0
-            for ticket in queue.tickets:
-                if ticket.request_id in places or self._has_begun(ticket.request_id):
-                    continue
-                places[ticket.request_id] = ahead
-                ahead += 1
-        return places
-
-    def eta_s(self, demand: Demand, request_id: str | None = None) -> float:
-        """Seconds until the last row is done: of a request that waits here, or of one that would come now.
-
-        A fluid estimate: the work in front at this class's share of the measured rate, and never less than the steps
-        themselves take.
-        """
+    def outlook(self, demand: Demand) -> Outlook:
+        """Of a request that would come now."""
         queue = self._class_of(demand.turn)
-        tickets = self._requests.get(request_id, []) if request_id else []
-        if tickets:
-            last = tickets[-1]
-            ahead = sum(t.work * t.steps_left for t in _ahead_of(last, queue.tickets)) + last.work * last.steps_left
-            steps = max(ticket.steps_left for ticket in tickets)
-        else:
-            own = demand.steps * demand.forward_rows * latent_area(demand.key)
-            tag = max(queue.virtual_time, queue.last_tag.get(demand.turn.tenant, 0.0)) + own * demand.rows
-            ahead = own * demand.rows + sum(t.work * t.steps_left for t in queue.tickets if t.finish_tag <= tag)
-            steps = demand.steps
-        rate = self.times.rows_per_s(demand.key) * latent_area(demand.key) * self._share(queue)
-        return max(steps * self._likely_step_s(demand), ahead / rate)
+        first_tag = queue.tag_of_new(demand.turn.tenant) + demand.row_work
+        last_tag = first_tag + demand.row_work * (demand.rows - 1)
+        ahead = [ticket for ticket in queue.tickets if ticket.finish_tag <= last_tag]
+        waiting = {ticket.request_id for ticket in ahead if ticket.finish_tag <= first_tag}
+        work = sum(ticket.work_left for ticket in ahead) + demand.row_work * demand.rows
+        pace = self._pace(demand.key, demand.rows * demand.forward_rows)
+        return Outlook(
+            sum(not self._has_begun(request_id) for request_id in waiting),
+            _eta_s(work, demand.steps, pace, self._share(queue)),
+        )
+
+    def news(self) -> dict[str, Outlook]:
+        """For every request that has not begun. One walk over the rows: thousands may wait."""
+        paces = {key: self._pace(key) for key in {ticket.key for ticket in self._tickets()}}
+        news: dict[str, Outlook] = {}
+        for queue in self._classes.values():
+            share, work, waiting = self._share(queue), 0.0, 0
+            for ticket in queue.tickets:
+                work += ticket.work_left
+                if self._has_begun(ticket.request_id):
+                    continue
+                known = news.get(ticket.request_id)
+                position = waiting if known is None else known.position
+                waiting += known is None
+                eta_s = _eta_s(work, ticket.steps_left, paces[ticket.key], share)
+                news[ticket.request_id] = Outlook(position, eta_s)  # the last row's stands in the end
+        return news
 
     @property
     def waiting_rows(self) -> int:
@@ -262,10 +290,11 @@ class Scheduler:
         others = sum(other.weight for other in self._classes.values() if other.tickets and other is not queue)
         return queue.weight / (queue.weight + others)
 
-    def _likely_step_s(self, demand: Demand) -> float:
-        here = sum(ticket.forward_rows for ticket in self._tickets() if ticket.key == demand.key)
-        rows = min(self.times.batch_rows(demand.key), max(here, demand.forward_rows * demand.rows))
-        return self.times.predict(demand.key, rows)
+    def _pace(self, key: BatchKey, more_rows: int = 0) -> _Pace:
+        """With `more_rows` forward rows beside those that are here."""
+        rows = more_rows + sum(ticket.forward_rows for ticket in self._tickets() if ticket.key == key)
+        step_s = self.times.predict(key, min(self.times.batch_rows(key), rows))
+        return _Pace(step_s, self.times.rows_per_s(key) * latent_area(key))
 
     def _is_known(self, ticket: Ticket) -> bool:
         """False when its request was cancelled while the pass ran."""
@@ -282,5 +311,6 @@ class Scheduler:
             del self._requests[ticket.request_id]
 
 
-def _ahead_of(ticket: Ticket, others: Iterable[Ticket]) -> Iterator[Ticket]:
-    return (other for other in others if other.order < ticket.order)
+def _eta_s(work: float, steps: int, pace: _Pace, share: float) -> float:
+    """A fluid estimate: `work` at the class's share of the machine, and never less than the steps themselves take."""
+    return max(steps * pace.step_s, work / (pace.work_per_s * share))
