@@ -25,6 +25,7 @@ QUEUE_NEWS_S = 0.5  # how often those who wait hear of their position
 START_ROWS = 8  # prompts encoded in one go
 DECODE_ROWS = 8  # pictures decoded in one go: a decoder's memory grows with it
 WARM_ROUNDS = 3
+DOUBTFUL_FAILURES = 3  # requests that fail one after another before the device itself is asked
 
 
 class Engine:
@@ -42,6 +43,8 @@ class Engine:
         self._works: dict[str, Work] = {}
         self._is_closing = False
         self._is_draining = False
+        self._is_broken = False
+        self._failures = 0  # requests that failed since the last good pass
         self._step_s = 0.0
         self._next_news_s = 0.0
         self._is_warm = threading.Event()
@@ -82,7 +85,7 @@ class Engine:
         with self._lock:
             return ModelStatus(
                 model=model,
-                ready=self._thread.is_alive() and not self._is_closing,
+                ready=self._thread.is_alive() and not (self._is_closing or self._is_broken),
                 running_rows=self._scheduler.running_rows,
                 waiting_rows=self._scheduler.waiting_rows,
                 rows_per_s=self._times.rows_per_s(key),
@@ -115,6 +118,8 @@ class Engine:
         with self._lock:
             if self._is_draining or self._is_closing:
                 raise Draining("this replica takes no new work")
+            if self._is_broken:
+                raise ModelUnavailable("the device of this replica has failed")
             if request.job_id in self._works:
                 raise BadRequest("this job is here already")
             outlook = self._scheduler.outlook(work.demand)
@@ -143,6 +148,9 @@ class Engine:
             except Exception as error:  # noqa: BLE001  the loop must outlive whatever a row does
                 log.error("a step failed: %s", type(error).__name__)
                 self._step_each_alone(picked, works)
+                if self._failures >= DOUBTFUL_FAILURES and not self._can_step():
+                    self._give_up()
+                    return
 
     def _measure(self) -> None:
         """Step time of every batch size, on throw-away rows."""
@@ -180,6 +188,7 @@ class Engine:
                 self._scheduler.did_not_fit(picked)
             return
         self._step_s = seconds
+        self._failures = 0
         with self._lock:
             finished = self._scheduler.done(picked, seconds)
         self._tell(picked.tickets, works)
@@ -196,9 +205,28 @@ class Engine:
                 self._tick(alone, {request_id: work})
             except Exception as error:  # noqa: BLE001  whatever one request does, the others go on
                 log.error("a request failed: %s", type(error).__name__)
+                self._failures += 1
                 with self._lock:
                     self._scheduler.remove(request_id)
                 work.fail(EngineFailed("a denoising step failed"))
+
+    def _can_step(self) -> bool:
+        """Whether the device still moves a throw-away row: then the requests were to blame."""
+        try:
+            self._timed_step(self._pipeline.start([self._usual]))
+        except Exception as error:  # noqa: BLE001  a dead device may raise anything
+            log.error("a throw-away row failed too: %s", type(error).__name__)
+            return False
+        self._failures = 0
+        return True
+
+    def _give_up(self) -> None:
+        """Everybody is told, and `status` says not ready: a new process may find the device alive again."""
+        with self._lock:
+            self._is_broken = True
+            works = list(self._works.values())
+        for work in works:
+            work.fail(EngineFailed("the device has failed"))
 
     def _start_new(self, tickets: Sequence[Ticket], works: dict[str, Work]) -> None:
         new = [ticket for ticket in tickets if ticket.index not in works[ticket.request_id].rows]

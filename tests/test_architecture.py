@@ -25,6 +25,7 @@ PLACES = {
 BROAD = {
     ("serve_app/engine.py", "_denoise"): "the loop outlives whatever a row does",
     ("serve_app/engine.py", "_step_each_alone"): "one request's failure is not the others'",
+    ("serve_app/engine.py", "_can_step"): "a dead device may raise anything",
     ("serve_app/delivery.py", "images"): "a decoder may raise anything; the callers must hear of it",
     ("serve_app/delivery.py", "_finish"): "an encoder may raise anything; the caller must hear of it",
     ("edge/db/database.py", "_write_together"): "every writer of a shared transaction hears how it ended",

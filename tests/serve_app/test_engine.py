@@ -289,6 +289,27 @@ async def test_one_poisoned_request_fails_alone(rig: Rig):
     assert bad.code == "engine_failed"
 
 
+async def test_an_engine_whose_device_died_is_not_ready_and_says_so_to_all(rig: Rig):
+    await rig.hold()
+    rig.pipeline.poisoned = {10, 20, 30, 40, USUAL.seed}
+    runs = asyncio.gather(*(rig.run(request(f"gen_{seed}", seed=seed, steps=99)) for seed in (10, 20, 30, 40)))
+    await rig.is_inside_a_step()
+    rig.pipeline.gate.set()
+    assert all(isinstance(events[-1], Failed) for events in await runs)
+    (refused,) = await rig.run(request("gen_late", seed=50))
+    assert isinstance(refused, Failed)
+    assert refused.code == "model_unavailable"
+    assert not (await rig.engine.status(MODEL)).ready
+
+
+async def test_bad_requests_alone_do_not_make_a_device_dead(rig: Rig):
+    rig.pipeline.poisoned = {10}
+    for number in range(10):
+        assert isinstance((await rig.run(request(f"gen_{number}")))[-1], Failed)
+    assert (await rig.engine.status(MODEL)).ready
+    assert isinstance((await rig.run(request(seed=20)))[-1], Succeeded)
+
+
 async def test_a_store_that_is_down_fails_the_request(rig: Rig, tmp_path: Path):
     (tmp_path / "objects").write_text("a file in its place")
     events = await rig.run(request())
