@@ -1,6 +1,7 @@
 """The children of `sfumato up`. Each leads its own session, so that ending it ends all it started, Ray's daemons too.
 
 A child also holds one end of a pipe as its standard input (`cluster.tie`): it ends even where this process was killed.
+What it says goes to its log of the day (`cluster.daily_logs`).
 """
 
 import os
@@ -11,11 +12,22 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
+
+from cluster.daily_logs import DailyLogs
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 STOP_LIMIT_S = 12.0
 SAME_SIGNAL_S = 1.0
 TAIL_LINES = 12
+LAST_WORDS_S = 2.0  # what a dead child left in its pipe; something that it started may hold that open
+
+_STORE_KEYS = {"SFUMATO_S3_ACCESS_KEY", "SFUMATO_S3_SECRET_KEY"}
+SECRETS = {  # of each child; a database's address may hold a password
+    "edge": {"SFUMATO_SECRET", "SFUMATO_SERVE_SECRET", "SFUMATO_DATABASE_URL", *_STORE_KEYS},
+    "serve": {"SFUMATO_SERVE_SECRET", "RAY_AUTH_TOKEN", *_STORE_KEYS},
+    "sweep": {"SFUMATO_SECRET", "SFUMATO_SERVE_SECRET", "SFUMATO_DATABASE_URL", *_STORE_KEYS},
+}
 
 
 class ChildDied(Exception):
@@ -23,31 +35,34 @@ class ChildDied(Exception):
 
 
 class Family:
-    """The children, by name, and their log files."""
+    """The children, by name. `logs` are theirs."""
 
-    def __init__(self, environment: Mapping[str, str], logs: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], logs: DailyLogs) -> None:
         self.logs = logs
         self._environment = environment
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._following: dict[str, Thread] = {}
 
     def start(self, command: str, *arguments: str) -> None:
-        with (self.logs / f"{command}.log").open("wb") as log:
-            self._children[command] = subprocess.Popen(
-                [sys.executable, "-m", "cluster.cli", command, "--tied", *arguments],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self._environment,
-                start_new_session=True,
-            )
+        child = subprocess.Popen(
+            [sys.executable, "-m", "cluster.cli", command, "--tied", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment_of(command, self._environment),
+            start_new_session=True,
+        )
+        assert child.stdout is not None
+        self._children[command] = child
+        self._following[command] = self.logs.follow(command, child.stdout)
 
     def require_alive(self) -> None:
         """Raises ChildDied."""
         for name, child in self._children.items():
             if (status := child.poll()) is not None:
-                log = self.logs / f"{name}.log"
-                tail = "\n".join(log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
-                raise ChildDied(f"`sfumato {name}` ended with status {status}; the end of {log}:\n{tail}")
+                self._following[name].join(LAST_WORDS_S)
+                said, log = self.logs.tail(name, TAIL_LINES)
+                raise ChildDied(f"`sfumato {name}` ended with status {status}; the end of {log}:\n{said}")
 
     def stop(self) -> None:
         """Asks each child to end, then ends what is left of its session; at once when another signal comes."""
@@ -71,10 +86,18 @@ class Family:
             child.wait()
             if child.stdin is not None:
                 child.stdin.close()
+        for following in self._following.values():
+            following.join(LAST_WORDS_S)
 
     def _kill(self) -> None:
         for child in self._children.values():
             _kill_session(child.pid)
+
+
+def environment_of(command: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Without the secrets that are others'."""
+    others = set[str]().union(*SECRETS.values()) - SECRETS[command]
+    return {name: value for name, value in environment.items() if name not in others}
 
 
 def _kill_session(session: int) -> None:

@@ -5,9 +5,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from datetime import datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from cluster.loopback import open_here
 
 PROMPT = "a red apple"
 PICTURE = Path("sfumato-first.png")
@@ -37,12 +40,12 @@ def first_picture(base_url: str) -> str:
     try:
         image = _post(f"{base_url}/v1/images/generations", {"prompt": PROMPT})["data"][0]
         here = base_url + urlsplit(image["url"]).path  # its address may lead through a proxy that does not run yet
-        with urllib.request.urlopen(here, timeout=LIMIT_S) as reply:
+        with open_here(here, timeout_s=LIMIT_S) as reply:
             picture = reply.read()
     except urllib.error.HTTPError as error:
         answer = error.read().decode(errors="replace")
         raise PictureFailed(f"the first picture failed with status {error.code}: {answer}") from error
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise PictureFailed(f"the first picture failed: {error}") from error
     try:
         PICTURE.write_bytes(picture)
@@ -54,5 +57,5 @@ def first_picture(base_url: str) -> str:
 
 def _post(url: str, body: Mapping[str, str]) -> dict[str, Any]:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=LIMIT_S) as reply:
+    with open_here(request, timeout_s=LIMIT_S) as reply:
         return json.load(reply)

@@ -6,15 +6,17 @@ The supervisor itself imports nothing heavy: it waits on ports and children, and
 import signal
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import NoReturn
 
+from cluster.daily_logs import DailyLogs
 from cluster.family import STOP_SIGNALS, ChildDied, Family
 from cluster.first_picture import PROMPT, PictureFailed, first_picture
 from cluster.home import port_from, prepare_home, require_free_port
+from cluster.loopback import open_here
+from policies.schema import Policies
 
 START_LIMIT_S = 300.0
 POLL_S = 0.25
@@ -25,7 +27,7 @@ class NotReady(Exception):
     """Everything lives, and nothing answers."""
 
 
-def run_up(env: Mapping[str, str], *, no_ray: bool, home: Path | None, port: int | None) -> int:
+def run_up(env: Mapping[str, str], policies: Policies, *, no_ray: bool, home: Path | None, port: int | None) -> int:
     """Returns the exit status. Raises HomeError before anything was started."""
     place = (home or Path(env.get("SFUMATO_HOME") or ".sfumato")).absolute()
     environment = dict(env) | {"SFUMATO_HOME": str(place)}
@@ -37,7 +39,10 @@ def run_up(env: Mapping[str, str], *, no_ray: bool, home: Path | None, port: int
         serve_port = port_from(environment, "SFUMATO_SERVE_PORT", 8000)
         require_free_port(serve_port, "SFUMATO_SERVE_PORT")
         environment.setdefault("SFUMATO_SERVE_URL", f"http://127.0.0.1:{serve_port}")
-    family = Family(prepare_home(place) | environment, place / "logs")
+    environment = prepare_home(place) | environment
+    family = Family(environment, DailyLogs(place / "logs", policies.retention.classes.logs.duration))
+    if not environment.get("SFUMATO_S3_URL"):
+        _say("pictures lie in a directory: no lifecycle rule stands behind the sweeper, as one would in S3")
     for number in STOP_SIGNALS:
         signal.signal(number, _interrupt_once)
     try:
@@ -68,6 +73,7 @@ def _serve(family: Family, port: int, *, no_ray: bool) -> NoReturn:
     print(f"ready http://localhost:{port}", flush=True)  # noqa: T201  the line that scripts wait for
     while True:  # until a signal interrupts, or a child dies
         family.require_alive()
+        family.logs.forget()
         time.sleep(POLL_S)
 
 
@@ -77,7 +83,7 @@ def _wait_until_ready(family: Family, url: str, began_s: float) -> None:
         family.require_alive()
         now_s = time.monotonic()
         if now_s - began_s > START_LIMIT_S:
-            raise NotReady(f"not ready after {START_LIMIT_S:.0f} s; see {family.logs}")
+            raise NotReady(f"not ready after {START_LIMIT_S:.0f} s; see {family.logs.directory}")
         if now_s > news_s:
             _say(f"still loading, {now_s - began_s:.0f} s")
             news_s = now_s + NEWS_S
@@ -86,9 +92,9 @@ def _wait_until_ready(family: Family, url: str, began_s: float) -> None:
 
 def _is_ready(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as reply:
+        with open_here(url, timeout_s=5) as reply:
             return reply.status == 200
-    except (urllib.error.URLError, OSError):
+    except (OSError, HTTPException):
         return False
 
 

@@ -16,6 +16,7 @@ ADDRESS = "https://pictures.example/i/abc"  # behind a proxy that is not there
 
 class Edge(ThreadingHTTPServer):
     status = 200
+    is_http = True
 
     @property
     def base_url(self) -> str:
@@ -28,6 +29,9 @@ class Answers(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         assert self.path == "/v1/images/generations"
         self.rfile.read(int(self.headers["content-length"]))
+        if not self.server.is_http:
+            self.wfile.write(b"220 mail.example\r\n")
+            return
         image = {"url": ADDRESS, "expires_at": 1_800_000_000}
         self._answer(self.server.status, json.dumps({"data": [image], "error": {"code": "overloaded"}}).encode())
 
@@ -68,6 +72,18 @@ def test_a_refusal_is_told_with_its_reason(edge: Edge):
     with pytest.raises(PictureFailed, match=r"503.*overloaded"):
         first_picture(edge.base_url)
     assert not PICTURE.exists()
+
+
+def test_a_proxy_is_not_asked_about_this_machine(edge: Edge, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    first_picture(edge.base_url)
+    assert PICTURE.read_bytes() == PNG
+
+
+def test_an_answer_that_is_no_http_is_told(edge: Edge):
+    edge.is_http = False
+    with pytest.raises(PictureFailed, match=r"failed: 220 mail\.example"):
+        first_picture(edge.base_url)
 
 
 def test_a_directory_that_takes_no_file_is_told(edge: Edge):

@@ -9,11 +9,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
+from cluster.daily_logs import DailyLogs
 from cluster.family import ChildDied, Family
 from cluster.home import free_port
 from tests.promises.running import environment
@@ -34,7 +36,7 @@ class Up:
             self.process = subprocess.Popen(
                 [*UP, "--port", str(port)],
                 cwd=directory,
-                env=environment(SFUMATO_TORCH_THREADS="1"),
+                env=environment(SFUMATO_TORCH_THREADS="1", http_proxy="http://127.0.0.1:9"),  # where nobody listens
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
@@ -87,6 +89,7 @@ def start(tmp_path: Path) -> Iterator[Starter]:
 def test_it_draws_ends_whole_and_a_second_start_still_answers_the_first_address(start: Starter, tmp_path: Path):
     first = start()
     assert first.lines[-1] == f"ready {first.base}"
+    assert "no lifecycle rule stands behind the sweeper" in (tmp_path / "stderr").read_text()
     assert (tmp_path / "sfumato-first.png").read_bytes().startswith(b"\x89PNG")
     assert first.end(signal.SIGTERM) == 0
     assert first.outlived() == []
@@ -130,7 +133,8 @@ def await_death(family: Family) -> None:
 
 
 def test_a_child_that_dies_is_named_with_its_last_words(tmp_path: Path):
-    family = Family({"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}, tmp_path)
+    logs = DailyLogs(tmp_path, timedelta(days=7))
+    family = Family({"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}, logs)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     family.start("edge")
     try:

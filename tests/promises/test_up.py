@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from openai import BadRequestError, OpenAI
 
@@ -100,6 +101,20 @@ def test_a_deleted_picture_is_gone_at_once(client: OpenAI):
     with pytest.raises(urllib.error.HTTPError) as caught:
         fetch(url)
     assert caught.value.code == 410
+
+
+def test_each_process_has_the_secrets_it_needs_and_no_other(running: Running):
+    secrets = {running.secret(name): name for name in ("SFUMATO_SECRET", "SFUMATO_SERVE_SECRET", "RAY_AUTH_TOKEN")}
+    held: dict[str, set[str]] = {"edge": set(), "serve": set(), "sweep": set()}
+    for child in psutil.Process(running.process.pid).children():
+        command = next(word for word in child.cmdline() if word in held)
+        for process in (child, *child.children(recursive=True)):
+            held[command] |= {secrets[value] for value in process.environ().values() if value in secrets}
+    assert held == {
+        "edge": {"SFUMATO_SECRET", "SFUMATO_SERVE_SECRET"},
+        "serve": {"SFUMATO_SERVE_SECRET", "RAY_AUTH_TOKEN"},
+        "sweep": {"SFUMATO_SECRET", "SFUMATO_SERVE_SECRET"},
+    }
 
 
 def test_it_ends_every_process_and_a_second_start_picks_up(running: Running):
