@@ -25,24 +25,29 @@ GONE = {"NoSuchKey", "NoSuchObject"}
 REFUSED = {"AccessDenied", "InvalidAccessKeyId", "NoSuchBucket", "SignatureDoesNotMatch"}  # for good: not repeated
 
 
+def open_client(settings: StoreSettings, *, is_anonymous: bool = False) -> Minio:
+    """`is_anonymous`: without credentials, as a stranger would ask. Raises ValueError without an address."""
+    if settings.s3_url is None:
+        raise ValueError("an S3 store needs a URL")
+    url = urlsplit(settings.s3_url)
+    return Minio(
+        url.netloc,
+        access_key=None if is_anonymous else settings.access_key,
+        secret_key=None if is_anonymous else settings.secret_key,
+        secure=url.scheme == "https",
+        region=settings.region,
+        http_client=urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S), maxsize=POOL, retries=False
+        ),
+    )
+
+
 class S3Store:
     """A bucket that the operator made; it is never created here."""
 
     def __init__(self, settings: StoreSettings) -> None:
-        if settings.s3_url is None:
-            raise ValueError("an S3 store needs a URL")
-        url = urlsplit(settings.s3_url)
         self._bucket = settings.bucket
-        self._client = Minio(
-            url.netloc,
-            access_key=settings.access_key,
-            secret_key=settings.secret_key,
-            secure=url.scheme == "https",
-            region=settings.region,
-            http_client=urllib3.PoolManager(
-                timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S), maxsize=POOL, retries=False
-            ),
-        )
+        self._client = open_client(settings)
 
     async def put(self, key: str, data: bytes) -> None:
         await self._retried(lambda: self._client.put_object(self._bucket, key, BytesIO(data), len(data)))
