@@ -55,11 +55,21 @@ class StoreOrder(Struct, frozen=True):
     slots: list[Slot]
 
 
+class TrainingOrder(Struct, frozen=True):
+    """Copy each stored image, with its prompt, under `<prefix>/<class_days>d/…`, sealed to the operator's 32-byte
+    `public_key`; the copy goes `kept_for_s` seconds after storing."""
+
+    prefix: str
+    class_days: int
+    kept_for_s: int
+    public_key: bytes
+
+
 class GenerateRequest(Struct, frozen=True):
     """`n` images of one prompt. Image `i` has seed `seed + i`.
 
     `previews` is how many partial images each image sends on its way; `inline` asks for the bytes in the reply;
-    `store` is None where nothing may be stored.
+    `store` is None where nothing may be stored, `training` where nothing may be copied for training.
     """
 
     job_id: str
@@ -79,6 +89,7 @@ class GenerateRequest(Struct, frozen=True):
     inline: bool = False
     store: StoreOrder | None = None
     wire: int = WIRE_VERSION
+    training: TrainingOrder | None = None
 
 
 # Events, in the order of a request's life ----------------------------------------------------------------------------
@@ -111,7 +122,8 @@ class Preview(Struct, frozen=True, tag="preview", tag_field="event"):
 
 class Image(Struct, frozen=True, tag="image", tag_field="event"):
     """One finished image. Where it was stored: `key`, `delete_at` (Unix seconds, a whole minute), and the ciphertext's
-    `size_bytes` and SHA-256 `digest`; `data` is the plain file where the request asked for it inline."""
+    `size_bytes` and SHA-256 `digest`; `data` is the plain file where the request asked for it inline. Where a copy for
+    training was made: its key, and when it goes."""
 
     index: int
     seed: int
@@ -122,6 +134,8 @@ class Image(Struct, frozen=True, tag="image", tag_field="event"):
     size_bytes: int | None = None
     digest: bytes | None = None
     data: bytes | None = None
+    training_key: str | None = None
+    training_delete_at: int | None = None
 
     def __repr__(self) -> str:
         return f"<image:{self.index}>"

@@ -13,13 +13,15 @@ from time import time
 from serve_app.contract import GenerateRequest, Image, Preview
 from serve_app.encode import encode
 from serve_app.errors import EngineFailed, ServeError
-from serve_app.pipelines.pipeline import AnyPipeline, Picture
+from serve_app.pipelines.pipeline import AnyPipeline, NotFinite, Picture
 from serve_app.storage.store import ObjectStore, put_image
+from serve_app.training import StoredCopy, put_copy
 from serve_app.work import Work
 
 log = logging.getLogger(__name__)
 
 ENCODE_THREADS = 2
+COPY_S = 5.0  # nobody waits longer for a copy that is not theirs; one that arrives later has no row, and is swept
 
 
 class Delivery:
@@ -50,7 +52,7 @@ class Delivery:
             pictures = await asyncio.get_running_loop().run_in_executor(self._decoder, self._pipeline.decode, rows)
         except Exception as error:  # noqa: BLE001  a decoder may raise anything; the callers must hear of it
             log.error("decode failed: %s", type(error).__name__)
-            await self._images_alone(finished)
+            await self._images_alone(finished, error)
             return
         for work, index in finished:
             del work.rows[index]
@@ -61,10 +63,11 @@ class Delivery:
         self._decoder.shutdown()
         self._encoders.shutdown()
 
-    async def _images_alone(self, finished: Sequence[tuple[Work, int]]) -> None:
+    async def _images_alone(self, finished: Sequence[tuple[Work, int]], error: Exception) -> None:
         """After a decode failed: each picture alone, so that only the request to blame fails."""
         if len(finished) == 1:
-            finished[0][0].fail(EngineFailed("decoding failed"))
+            why = "the model's numbers are no picture" if isinstance(error, NotFinite) else "decoding failed"
+            finished[0][0].fail(EngineFailed(why))
             return
         for one in finished:
             await self.images([one])
@@ -92,6 +95,7 @@ class Delivery:
             return None
         native_height_px, native_width_px = picture.shape[:2]
         stored = await put_image(self._store, request.store, index, data, time()) if request.store else None
+        copy = await self._copy(work, index, data)
         return Image(
             index=index,
             seed=request.seed + index,
@@ -102,7 +106,22 @@ class Delivery:
             size_bytes=stored and stored.size_bytes,
             digest=stored and stored.digest,
             data=data if request.inline else None,
+            training_key=copy and copy.key,
+            training_delete_at=copy and copy.delete_at,
         )
+
+    async def _copy(self, work: Work, index: int, data: bytes) -> StoredCopy | None:
+        """For training, where it was ordered. One that cannot be stored is left out: the picture is what was asked."""
+        request = work.request
+        if request.training is None or request.store is None or work.is_over:
+            return None
+        image_id = request.store.slots[index].image_id
+        try:
+            async with asyncio.timeout(COPY_S):
+                return await put_copy(self._store, request.training, request, image_id, data, time())
+        except (ServeError, TimeoutError, ValueError) as error:
+            log.warning("image %s has no copy for training: %s", image_id, type(error).__name__)
+            return None
 
     async def _file(self, request: GenerateRequest, picture: Picture) -> bytes:
         """The picture as the file that was asked for, resampled where the model draws another size."""

@@ -23,6 +23,7 @@ from serve_app.contract import (
     Step,
     StoreOrder,
     Succeeded,
+    TrainingOrder,
     Turn,
     decode_request,
     encode_request,
@@ -63,6 +64,22 @@ BARE_REQUEST = GenerateRequest(
     seed=0,
     turn=Turn("anonymous", "tenant-2", 1.0, 180.0),
 )
+COPIED_REQUEST = GenerateRequest(
+    job_id="gen_2",
+    model="m",
+    policy_digest="d",
+    prompt=Prompt("a cat"),
+    n=1,
+    width_px=64,
+    height_px=64,
+    steps=4,
+    guidance=1.0,
+    seed=0,
+    turn=Turn("anonymous", "tenant-2", 1.0, 180.0),
+    store=StoreOrder("img", 2, 86400, [Slot("a" * 32, b"\x01" * 32)]),
+    training=TrainingOrder("training", 366, 31_536_000, b"\x04" * 32),
+)
+REQUESTS = {"request": REQUEST, "request_bare": BARE_REQUEST, "request_copied": COPIED_REQUEST}
 EVENTS: dict[str, Event] = {
     "queued": Queued(3, 1.5),
     "step": Step(7, 24),
@@ -79,6 +96,18 @@ EVENTS: dict[str, Event] = {
         data=b"\x89PNG-image",
     ),
     "image_inline": Image(0, 5, 64, 64, data=b"\x89PNG-image"),
+    "image_copied": Image(
+        0,
+        5,
+        64,
+        64,
+        key="img/2d/20261124T0531Z/" + "a" * 32,
+        delete_at=1795498260,
+        size_bytes=4321,
+        digest=b"\x03" * 32,
+        training_key="training/366d/20271124T0531Z/" + "a" * 32,
+        training_delete_at=1827034260,
+    ),
     "succeeded": Succeeded(truncated=True),
     "failed": Failed("overloaded", "too much is waiting already", 12.5),
 }
@@ -109,9 +138,9 @@ def with_more_fields(message: object) -> object:
 # golden messages -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "request_"), [("request", REQUEST), ("request_bare", BARE_REQUEST)])
-def test_a_golden_request_is_read_as_it_was_meant(name: str, request_: GenerateRequest):
-    assert decode_request(golden(name)) == request_
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_golden_request_is_read_as_it_was_meant(name: str):
+    assert decode_request(golden(name)) == REQUESTS[name]
 
 
 @pytest.mark.parametrize("name", EVENTS)
@@ -126,7 +155,7 @@ async def test_what_is_sent_comes_back():
 
 def test_every_event_has_a_golden_message():
     assert {type(event) for event in EVENTS.values()} == set(Event.__args__)
-    assert {path.stem for path in GOLDEN.glob("*.msgpack")} == {"request", "request_bare", *EVENTS}
+    assert {path.stem for path in GOLDEN.glob("*.msgpack")} == {*REQUESTS, *EVENTS}
 
 
 # tolerance -----------------------------------------------------------------------------------------------------------
