@@ -209,3 +209,6 @@ class ReportRow(Base):
     name: Mapped[str] = mapped_column(String(16), primary_key=True)
     body: Mapped[str] = mapped_column(Text)
     at: Mapped[int] = mapped_column(BigInteger)
+
+
+OwnedRow = JobRow | ImageRow | PromptRow | ConsentRow | RightsRequestRow  # every table with `owner_kind`, `owner_id`

@@ -17,12 +17,17 @@ class Keyring:
         self._session_key = _derive(root, b"sfumato session token")
         self._address_key = _derive(root, b"sfumato image address")
         self._tenant_key = _derive(root, b"sfumato tenant")
+        self._page_key = _derive(root, b"sfumato page token")
+        self.receipt_seed = _derive(root, b"sfumato deletion receipt")
 
     def session_mac(self, claims: bytes) -> bytes:
         return hmac.digest(self._session_key, claims, hashlib.sha256)[:MAC_BYTES]
 
     def address_mac(self, claims: bytes) -> bytes:
         return hmac.digest(self._address_key, claims, hashlib.sha256)[:MAC_BYTES]
+
+    def page_mac(self, claims: bytes) -> bytes:
+        return hmac.digest(self._page_key, claims, hashlib.sha256)[:MAC_BYTES]
 
     def tenant(self, owner: Owner) -> str:
         """An opaque name for the scheduler, the same for one owner, leading back to none."""

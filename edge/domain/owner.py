@@ -3,7 +3,9 @@
 from typing import Literal, NewType
 
 from msgspec import Struct
+from sqlalchemy import ColumnElement, and_
 
+from edge.db.rows import OwnedRow
 from policies.schema import Plan
 
 JobId = NewType("JobId", str)
@@ -26,3 +28,7 @@ class Caller(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"<caller:{self.owner.kind}>"
+
+
+def owned(row: type[OwnedRow], owner: Owner) -> ColumnElement[bool]:
+    return and_(row.owner_kind == owner.kind, row.owner_id == owner.id)

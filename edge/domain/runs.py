@@ -78,6 +78,10 @@ class Runs:
     def find(self, job_id: str) -> Run | None:
         return self._runs.get(JobId(job_id))
 
+    def forget(self, owner: Owner) -> None:
+        """Its row was erased: what it makes from here on writes a new one."""
+        self._used_today.drop(owner)
+
     async def start_call(self, caller: Caller, order: Order, *, keeps_some: bool) -> Run:
         """For one caller who waits: nobody else can listen. Raises GenerationFailed while draining."""
         return await self._start(caller, order, jobs.new_job_id(), MemoryChannel, keeps_some=keeps_some)

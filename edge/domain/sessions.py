@@ -78,6 +78,9 @@ class UsedToday:
             del self._ids[next(iter(self._ids))]
         self._ids[owner.id] = None
 
+    def drop(self, owner: Owner) -> None:
+        self._ids.pop(owner.id, None)
+
 
 def add_session(db: DbSession, owner: Owner, now: float) -> None:
     """For one that was made for this very call: its row cannot be there."""
