@@ -18,6 +18,7 @@ from transformers.models.bert.tokenization_bert import BertTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 from serve_app import embedded
+from serve_app.pipelines.pictures import finished_pictures, pictures
 from serve_app.pipelines.pipeline import BatchKey, Picture, RowSpec
 from serve_app.pipelines.sampling import flow_step, guide, per_row
 
@@ -119,10 +120,10 @@ class EmbeddedPipeline:
             row.step_index += 1
 
     def preview(self, rows: Sequence[EmbeddedRow]) -> list[Picture]:
-        return self._pixels([row.denoised for row in rows])
+        return pictures(self._pixels([row.denoised for row in rows]))
 
     def decode(self, rows: Sequence[EmbeddedRow]) -> list[Picture]:
-        return self._pixels([row.latent for row in rows])
+        return finished_pictures(self._pixels([row.latent for row in rows]))
 
     def _velocity(self, x: Tensor, time: Tensor, text: Tensor) -> Tensor:
         """x: (F, 48, 8, 8), time: (F, 1, 1, 1) in 0..1, text: (F, 16, 384) -> (F, 48, 8, 8)."""
@@ -139,8 +140,7 @@ class EmbeddedPipeline:
         return len(self._tokenizer(prompt, verbose=False)["input_ids"]) > TOKENS
 
     @torch.inference_mode()
-    def _pixels(self, latents: list[Tensor]) -> list[Picture]:
-        """Each (48, 8, 8) -> (64, 64, 3) uint8."""
+    def _pixels(self, latents: list[Tensor]) -> Tensor:
+        """Each (48, 8, 8) -> (N, 3, 64, 64) in -1..1 and somewhat beyond."""
         patches = (torch.stack(latents).permute(0, 2, 3, 1) * self._scale) @ self._basis + self._mean
-        pixels = F.pixel_shuffle(patches.permute(0, 3, 1, 2), PATCH_PX)  # (N, 3, 64, 64) in -1..1
-        return list(((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
+        return F.pixel_shuffle(patches.permute(0, 3, 1, 2), PATCH_PX)

@@ -84,7 +84,7 @@ class Pipeline(Protocol[RowT]):
         ...
 
     def decode(self, rows: Sequence[RowT]) -> list[Picture]:
-        """The finished pictures."""
+        """The finished pictures. Raises NotFinite where one of them is none."""
         ...
 
 
@@ -93,3 +93,7 @@ AnyPipeline: TypeAlias = Pipeline[Any]  # the engine only hands rows back to the
 
 class OutOfMemory(Exception):
     """The pass did not fit on the device. No row moved; a smaller batch may fit."""
+
+
+class NotFinite(Exception):
+    """A picture came out as NaN or infinity, which as bytes would be a black one."""

@@ -15,6 +15,7 @@ from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncest
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from torch import Tensor
 
+from serve_app.pipelines.pictures import finished_pictures, pictures
 from serve_app.pipelines.pipeline import BatchKey, OutOfMemory, Picture, RowSpec
 from serve_app.pipelines.sampling import (
     denoised_from_epsilon,
@@ -129,11 +130,11 @@ class UnetPipeline:
         """The colour of each latent cell of the denoised estimate, enlarged: far cheaper than a decode."""
         latents = torch.stack([row.denoised for row in rows])
         colours = torch.einsum("nchw,cd->ndhw", F.pad(latents, (0, 0, 0, 0, 0, 1), value=1), self._colours)
-        return _pictures(F.interpolate(colours, scale_factor=self._cell_px, mode="bilinear"))
+        return pictures(F.interpolate(colours, scale_factor=self._cell_px, mode="bilinear"))
 
     @torch.inference_mode()
     def decode(self, rows: Sequence[UnetRow]) -> list[Picture]:
-        return _pictures(self._decoded(torch.stack([row.latent for row in rows])))
+        return finished_pictures(self._decoded(torch.stack([row.latent for row in rows])))
 
     def _row(self, spec: RowSpec, text: Tensor, negative: Tensor | None) -> UnetRow:
         timesteps, sigmas, noise_sigma = _schedule(self._scheduler, self._sampler, spec.steps)
@@ -230,9 +231,3 @@ def _schedule(config: Mapping[str, Any], sampler: Sampler, steps: int) -> tuple[
     timesteps, sigmas = scheduler.timesteps.tolist(), scheduler.sigmas.tolist()
     # trailing spacing rounds to one step too many at 61, 103, 121 and 122
     return timesteps[:steps], [*sigmas[:steps], sigmas[-1]], float(scheduler.init_noise_sigma)
-
-
-def _pictures(pixels: Tensor) -> list[Picture]:
-    """(N, 3, H, W) in -1..1 -> each (H, W, 3) uint8."""
-    bytes_ = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return list(bytes_.permute(0, 2, 3, 1).cpu().numpy())

@@ -1,6 +1,7 @@
 """Parity of the embedded model: a row in any mixed batch equals the reference, and no row changes another."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from serve_app import embedded
+from serve_app.contract import Failed, GenerateRequest, Image, Prompt, Turn
+from serve_app.delivery import Delivery
 from serve_app.embedded.reference import EmbeddedModel
-from serve_app.pipelines.embedded import EmbeddedPipeline, EmbeddedRow
+from serve_app.pipelines.embedded import LATENT, EmbeddedPipeline, EmbeddedRow
 from serve_app.pipelines.pipeline import RowSpec
+from serve_app.storage.directory import DirectoryStore
+from serve_app.work import Work
 
 ROOT = Path(str(embedded.__path__[0]))
 MIXED = [
@@ -71,6 +76,37 @@ def test_no_row_changes_another(pipeline: EmbeddedPipeline, poison: float):
     together[1].latent = torch.full_like(together[1].latent, poison)
     finish(pipeline, together)
     assert distance(together[0].latent, alone[0].latent) <= 1e-5
+
+
+async def test_a_request_whose_numbers_are_none_fails_alone(pipeline: EmbeddedPipeline, tmp_path: Path):
+    delivery = Delivery(pipeline, DirectoryStore(tmp_path), b"")
+    good, bad, other = (Work(request(seed), pipeline.batch_key) for seed in (1, 2, 3))
+    for work in (good, bad, other):
+        work.rows[0] = pipeline.start(work.specs)[0]
+    bad.rows[0] = replace(bad.rows[0], latent=torch.full(LATENT, float("nan")))
+    await delivery.images([(good, 0), (bad, 0), (other, 0)])
+    delivery.close()
+    first, failed, last = [await work.outbox.next() for work in (good, bad, other)]
+    assert isinstance(first, Image)
+    assert failed == Failed("engine_failed", "the model's numbers are no picture")
+    assert isinstance(last, Image)
+
+
+def request(seed: int) -> GenerateRequest:
+    return GenerateRequest(
+        job_id=f"gen_{seed}",
+        model="m",
+        policy_digest="",
+        prompt=Prompt("a dog"),
+        n=1,
+        width_px=64,
+        height_px=64,
+        steps=4,
+        guidance=1.0,
+        seed=seed,
+        turn=Turn("anonymous", "t", 1.0, 60.0),
+        inline=True,
+    )
 
 
 def test_a_prompt_longer_than_the_encoder_is_reported(pipeline: EmbeddedPipeline):

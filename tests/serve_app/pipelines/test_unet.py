@@ -17,7 +17,7 @@ from policies.schema import Batching, Guidance, Model, Steps
 from policies.size import Size
 from serve_app.compose import build_engine
 from serve_app.contract import GenerateRequest, Image, Preview, Prompt, Succeeded, Turn
-from serve_app.pipelines.pipeline import OutOfMemory, RowSpec
+from serve_app.pipelines.pipeline import NotFinite, OutOfMemory, RowSpec
 from serve_app.pipelines.registry import load_pipeline
 from serve_app.pipelines.unet import Sampler, UnetPipeline, UnetRow
 from serve_app.pipelines.weights import ModelLoadError
@@ -162,6 +162,16 @@ def test_no_row_changes_another(turbo: Path, sampler: Sampler, poison: float):
         row.latent = torch.full_like(row.latent, poison)
     finish(pipeline, together)
     assert distance(together[0].latent, lonely[0].latent) <= 1e-5
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_row_that_is_no_number_is_no_black_picture(pipeline: UnetPipeline, poison: float):
+    good, bad = pipeline.start([spec(1, 2, GUIDED, "cat"), spec(2, 2, GUIDED, "dog")])
+    bad.latent = torch.full_like(bad.latent, poison)
+    finish(pipeline, [good, bad])
+    with pytest.raises(NotFinite):
+        pipeline.decode([good, bad])
+    assert pipeline.decode([good])[0].any()
 
 
 @pytest.mark.parametrize("sampler", ["euler", "euler_ancestral"])
