@@ -132,6 +132,20 @@ class _Class:
             if tenant in self.tenants or (self.tickets and tag > self.virtual_time)
         }
 
+    def refund(self, cancelled: list[Ticket]) -> None:
+        """Their work will not be done: what the tenant asked for after them moves up, though not before what new work
+        would get now."""
+        tenant, last = cancelled[-1].turn.tenant, cancelled[-1].sequence
+        work = sum(ticket.work_left for ticket in cancelled)
+        tag = max(self.virtual_time, self.last_tag.get(tenant, 0.0) - work)
+        for ticket in self.tickets:
+            if ticket.turn.tenant == tenant and ticket.sequence > last:
+                now = self.virtual_time + ticket.work_left
+                ticket.finish_tag = max(ticket.finish_tag - work, min(ticket.finish_tag, now))
+                tag = max(tag, ticket.finish_tag)
+        self.tickets.sort(key=lambda ticket: ticket.order)
+        self.last_tag[tenant] = tag
+
     def advance(self, work: float) -> None:
         """`work` was done for this class: all its tenants come that much nearer, each by an equal part."""
         self.virtual_time += work / max(1, len(self.tenants))
@@ -179,10 +193,13 @@ class Scheduler:
         return tickets
 
     def remove(self, request_id: str) -> list[Ticket]:
-        """Cancel: the rows of the request that were not finished leave at once."""
+        """Cancel: the rows of the request that were not finished leave at once, and their tenant is not charged."""
         tickets = self._requests.pop(request_id, [])
-        for ticket in tickets:
-            self._class_of(ticket.turn).leave(ticket)
+        if tickets:
+            queue = self._class_of(tickets[0].turn)
+            queue.refund(tickets)
+            for ticket in tickets:
+                queue.leave(ticket)
         return tickets
 
     def pick(self) -> Pass | None:

@@ -151,6 +151,33 @@ def test_a_cancelled_request_is_in_no_later_pass():
     assert all(t.request_id == "stays" for made in run(queue) for t in made.tickets)
 
 
+def test_cancelled_work_is_not_charged_to_its_tenant():
+    queue = scheduler(max_rows=2)
+    for number in range(50):
+        queue.add(f"other{number}", demand(f"o{number}"))
+    queue.add("cancelled", demand("me", steps=50, rows=10))
+    queue.add("waiting", demand("me"))
+    queue.remove("cancelled")
+    queue.add("later", demand("me"))
+    for number in range(50):
+        queue.add(f"long{number}", demand(f"l{number}", steps=12))
+    order = finish_order(run(queue))
+    assert order.index("waiting") <= order.index("later") < order.index("long0")
+
+
+def test_what_was_done_before_a_cancel_stays_charged():
+    queue = scheduler(max_rows=2)
+    for number in range(4):
+        queue.add(f"other{number}", demand(f"o{number}", steps=100))
+    queue.add("cancelled", demand("me", steps=30))
+    run(queue, 10)
+    queue.remove("cancelled")
+    queue.add("mine", demand("me", steps=8))
+    queue.add("newcomer", demand("n", steps=8))
+    order = finish_order(run(queue))
+    assert order.index("newcomer") < order.index("mine")
+
+
 def test_running_out_of_memory_halves_the_batch_and_loses_nothing():
     queue = scheduler()
     for number in range(16):
