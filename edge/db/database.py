@@ -66,10 +66,14 @@ class Database:
         return await pending.done
 
     async def compact(self) -> None:
-        """Overwrite what deleted rows left in SQLite's log; other databases see to it themselves."""
-        if self.engine.dialect.name == "sqlite":
+        """Overwrite what deleted rows left in SQLite's log; others see to it themselves. Raises DatabaseUnavailable."""
+        if self.engine.dialect.name != "sqlite":
+            return
+        try:
             async with self.engine.connect() as connection:
                 await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+        except UNAVAILABLE as error:
+            raise DatabaseUnavailable from error
 
     async def close(self) -> None:
         if self._writing is not None:

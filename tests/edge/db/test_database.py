@@ -72,6 +72,13 @@ async def test_a_database_that_cannot_answer_says_so(tmp_path: Path) -> None:
     await database.close()
 
 
+async def test_a_database_that_cannot_be_opened_cannot_be_compacted(tmp_path: Path) -> None:
+    database = Database(open_engine(f"sqlite+aiosqlite:///{tmp_path}/nowhere/db"))
+    with pytest.raises(DatabaseUnavailable):
+        await database.compact()
+    await database.close()
+
+
 async def test_shares_that_arrive_together_are_one_statement_and_each_gets_its_answer(database: Database) -> None:
     table = cast("Table", SessionRow.__table__)
     move = update(table).where(table.c.id == bindparam("of")).values(last_used_on=date(2030, 1, 1))
