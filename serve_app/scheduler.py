@@ -159,12 +159,14 @@ class Scheduler:
         self.times = times
         self._classes: dict[str, _Class] = {}
         self._requests: dict[str, list[Ticket]] = {}
+        self._begun: set[str] = set()  # of these, those of which a row has moved
         self._level = 0.0  # `served` of the class whose pass was the last: no class that comes back stands before it
         self._sequence = 0
 
     def add(self, request_id: str, demand: Demand) -> list[Ticket]:
         """A ticket for each row of the request."""
         queue = self._class_of(demand.turn)
+        queue.weight, queue.max_step_slowdown = demand.turn.weight, demand.turn.max_step_slowdown  # plans may be newer
         if not queue.tickets:
             queue.served = max(queue.served, self._level)
         tenant = demand.turn.tenant
@@ -195,6 +197,7 @@ class Scheduler:
     def remove(self, request_id: str) -> list[Ticket]:
         """Cancel: the rows of the request that were not finished leave at once, and their tenant is not charged."""
         tickets = self._requests.pop(request_id, [])
+        self._begun.discard(request_id)
         if tickets:
             queue = self._class_of(tickets[0].turn)
             queue.refund(tickets)
@@ -232,13 +235,14 @@ class Scheduler:
         self._level = max(self._level, self._class_of(made.tickets[0].turn).served)
         for traffic in {ticket.turn.traffic for ticket in made.tickets}:
             self._classes[traffic].advance(sum(t.work for t in made.tickets if t.turn.traffic == traffic))
-        finished: list[Ticket] = []
-        for ticket in made.tickets:
+        known = [ticket for ticket in made.tickets if self._is_known(ticket)]
+        for ticket in known:
             ticket.started = True
             ticket.steps_left -= 1
-            if ticket.steps_left == 0 and self._is_known(ticket):
-                finished.append(ticket)
-                self._finish(ticket)
+            self._begun.add(ticket.request_id)
+        finished = [ticket for ticket in known if not ticket.steps_left]
+        for ticket in finished:
+            self._finish(ticket)
         return finished
 
     def did_not_fit(self, tried: Pass) -> None:
@@ -255,7 +259,7 @@ class Scheduler:
         work = sum(ticket.work_left for ticket in ahead) + demand.row_work * demand.rows
         pace = self._pace(demand.key, demand.rows * demand.forward_rows)
         return Outlook(
-            sum(not self._has_begun(request_id) for request_id in waiting),
+            len(waiting - self._begun),
             _eta_s(work, demand.steps, pace, self._share(queue)),
         )
 
@@ -267,7 +271,7 @@ class Scheduler:
             share, work, waiting = self._share(queue), 0.0, 0
             for ticket in queue.tickets:
                 work += ticket.work_left
-                if self._has_begun(ticket.request_id):
+                if ticket.request_id in self._begun:
                     continue
                 known = news.get(ticket.request_id)
                 position = waiting if known is None else known.position
@@ -317,15 +321,13 @@ class Scheduler:
         """False when its request was cancelled while the pass ran."""
         return ticket in self._requests.get(ticket.request_id, ())
 
-    def _has_begun(self, request_id: str) -> bool:
-        return any(ticket.started for ticket in self._requests[request_id])
-
     def _finish(self, ticket: Ticket) -> None:
         self._class_of(ticket.turn).leave(ticket)
         rest = self._requests[ticket.request_id]
         rest.remove(ticket)
         if not rest:
             del self._requests[ticket.request_id]
+            self._begun.discard(ticket.request_id)
 
 
 def _eta_s(work: float, steps: int, pace: _Pace, share: float) -> float:

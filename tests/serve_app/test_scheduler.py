@@ -198,6 +198,32 @@ def test_position_counts_requests_that_have_not_begun():
     assert {request: outlook.position for request, outlook in queue.news().items()} == {"r2": 0, "r3": 1, "r4": 2}
 
 
+def test_a_request_that_has_begun_is_never_told_that_it_waits():
+    queue = scheduler(max_rows=4)
+    queue.add("begun", demand("a", steps=2, rows=10))
+    queue.add("other", demand("b", steps=30, rows=10))
+    while (picked := queue.pick()) is not None:
+        begun = {ticket.request_id for ticket in picked.tickets}
+        queue.done(picked, 0.1)
+        assert not begun & set(queue.news())
+    queue.add("begun", demand("a"))
+    assert set(queue.news()) == {"begun"}
+
+
+def test_a_class_follows_the_newest_plan():
+    queue = scheduler()
+    for plan in (Turn("paid", "t", 8.0, 60.0, 1.2), Turn("paid", "t", 1.0, 60.0, None)):
+        for number in range(100):
+            queue.add(f"{plan.weight}.{number}", Demand(plan, SMALL, 1, 1, 28))
+    for number in range(200):
+        queue.add(f"free{number}", demand(f"f{number}", steps=28))
+    work = {"paid": 0, "anonymous": 0}
+    for picked in run(queue, 100):
+        for ticket in picked.tickets:
+            work[ticket.turn.traffic] += 1
+    assert work["paid"] == pytest.approx(work["anonymous"], rel=0.1)
+
+
 def test_the_estimate_of_a_waiting_request_is_near_what_happens():
     queue = scheduler()
     for number in range(60):
