@@ -5,7 +5,8 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from time import time
 
@@ -34,11 +35,16 @@ class DirectoryStore:
     async def delete(self, keys: Sequence[str]) -> None:
         await asyncio.to_thread(self._delete, [self._path(key) for key in keys])
 
-    async def children(self, prefix: str) -> list[str]:
-        return await asyncio.to_thread(self._children, self._path(prefix.rstrip("/")))
+    async def children(self, prefix: str, *, until: str | None = None) -> list[str]:
+        return await asyncio.to_thread(self._children, self._path(prefix.rstrip("/")), until)
 
     async def keys(self, prefix: str) -> list[str]:
         return await asyncio.to_thread(self._keys, self._path(prefix.rstrip("/")))
+
+    async def batches(self, prefix: str, size: int) -> AsyncIterator[list[str]]:
+        files = _files(self._path(prefix.rstrip("/")))
+        while batch := await asyncio.to_thread(self._next, files, size):
+            yield batch
 
     async def check(self) -> None:
         await asyncio.to_thread(self._check)
@@ -87,13 +93,19 @@ class DirectoryStore:
         with _or_unavailable("emptied"):
             for path in paths:
                 path.unlink(missing_ok=True)
-                for parent in self._inside(path.parent):
-                    with contextlib.suppress(OSError):  # not empty, or gone already
-                        parent.rmdir()
+            left = {parent for directory in {path.parent for path in paths} for parent in self._inside(directory)}
+            for parent in sorted(left, key=lambda path: len(path.parts), reverse=True):  # innermost first
+                with contextlib.suppress(OSError):  # not empty, or gone already
+                    parent.rmdir()
 
-    def _children(self, directory: Path) -> list[str]:
+    def _children(self, directory: Path, until: str | None) -> list[str]:
         with _or_unavailable("read"):
-            return sorted(entry.name for entry in _entries(directory) if entry.is_file() or any(_files(entry)))
+            entries = [entry for entry in _entries(directory) if until is None or entry.name <= until]
+            return sorted(entry.name for entry in entries if entry.is_file() or any(_files(entry)))
+
+    def _next(self, files: Iterator[Path], size: int) -> list[str]:
+        with _or_unavailable("read"):
+            return [file.relative_to(self._root).as_posix() for file in islice(files, size)]
 
     def _keys(self, directory: Path) -> list[str]:
         with _or_unavailable("read"):

@@ -1,8 +1,10 @@
 """Objects in any S3, by the minio SDK. The SDK blocks, so every call runs in a thread."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from io import BytesIO
+from itertools import islice
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -58,17 +60,36 @@ class S3Store:
     async def delete(self, keys: Sequence[str]) -> None:
         await self._retried(lambda: self._remove(keys))
 
-    async def children(self, prefix: str) -> list[str]:
-        listed = await self._retried(lambda: list(self._client.list_objects(self._bucket, prefix)))
-        return sorted({str(entry.object_name)[len(prefix) :].rstrip("/") for entry in listed})
+    async def children(self, prefix: str, *, until: str | None = None) -> list[str]:
+        return await self._retried(lambda: self._names(prefix, until))
 
     async def keys(self, prefix: str) -> list[str]:
         listed = await self._retried(lambda: list(self._client.list_objects(self._bucket, prefix, recursive=True)))
         return sorted(str(entry.object_name) for entry in listed)
 
+    async def batches(self, prefix: str, size: int) -> AsyncIterator[list[str]]:
+        after: str | None = None
+        while batch := await self._retried(partial(self._after, prefix, after, size)):
+            yield batch
+            after = batch[-1]
+
     async def check(self) -> None:
         if not await self._retried(lambda: self._client.bucket_exists(self._bucket)):
             raise StoreUnavailable(f"the bucket {self._bucket} does not exist")
+
+    def _names(self, prefix: str, until: str | None) -> list[str]:
+        """S3 lists in order, page by page: the pages after `until` are not asked for."""
+        names: set[str] = set()
+        for entry in self._client.list_objects(self._bucket, prefix):
+            name = str(entry.object_name)[len(prefix) :].rstrip("/")
+            if until is not None and name > until:
+                break
+            names.add(name)
+        return sorted(names)
+
+    def _after(self, prefix: str, after: str | None, size: int) -> list[str]:
+        listed = self._client.list_objects(self._bucket, prefix, recursive=True, start_after=after)
+        return [str(entry.object_name) for entry in islice(listed, size)]
 
     def _read(self, key: str) -> bytes:
         reply = self._client.get_object(self._bucket, key)

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -34,12 +34,17 @@ class ObjectStore(Protocol):
         """Deleting what is gone is no error."""
         ...
 
-    async def children(self, prefix: str) -> list[str]:
-        """Names one level below the prefix that hold something, sorted: of `img/1d/`, its minutes."""
+    async def children(self, prefix: str, *, until: str | None = None) -> list[str]:
+        """Names one level below the prefix that hold something, sorted: of `img/1d/`, its minutes. Up to and including
+        `until`, where that is given: what sorts later is not looked at."""
         ...
 
     async def keys(self, prefix: str) -> list[str]:
         """All keys below the prefix."""
+        ...
+
+    def batches(self, prefix: str, size: int) -> AsyncIterator[list[str]]:
+        """The same, `size` at most at a time, none of them empty. What was handed out may be deleted meanwhile."""
         ...
 
     async def check(self) -> None:

@@ -118,6 +118,26 @@ async def test_children_are_the_names_one_level_below(filled: ObjectStore):
     assert await filled.children("img/2d/") == []
 
 
+async def test_children_later_than_asked_are_not_looked_at(filled: ObjectStore):
+    assert await filled.children("img/1d/", until="20261124T0531Z") == ["20261124T0531Z"]
+    assert await filled.children("img/1d/", until="20261124T0530Z") == []
+    assert await filled.children("img/1d/", until="20261124T0532Z") == ["20261124T0531Z", "20261124T0532Z"]
+
+
+async def test_batches_hand_out_every_key_once_while_they_are_deleted(store: ObjectStore):
+    keys = [key_of(1, 31, digit) for digit in "0123456"]
+    for key in keys:
+        await store.put(key, b"x")
+    seen: list[str] = []
+    async for batch in store.batches("img/1d/20261124T0531Z/", 3):
+        assert 0 < len(batch) <= 3
+        await store.delete(batch)
+        seen += batch
+    assert sorted(seen) == keys
+    assert await store.keys("img/") == []
+    assert [batch async for batch in store.batches("img/1d/", 3)] == []
+
+
 async def test_an_emptied_minute_holds_nothing(filled: ObjectStore):
     await filled.delete(await filled.keys("img/1d/20261124T0531Z/"))
     assert await filled.keys("img/1d/20261124T0531Z/") == []
