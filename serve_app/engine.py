@@ -9,6 +9,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from time import perf_counter
 
 from serve_app.contract import Event, Failed, GenerateRequest, ModelStatus, Queued, Succeeded
@@ -37,7 +38,7 @@ class Engine:
         self._pipeline = pipeline
         self._delivery = delivery
         self._times = times
-        self._usual = usual
+        self._usual = replace(usual, steps=max(usual.steps, WARM_ROUNDS))
         self._lock = threading.Condition()  # guards the scheduler, `_works` and the flags
         self._scheduler = Scheduler(times)
         self._works: dict[str, Work] = {}
@@ -159,12 +160,12 @@ class Engine:
         for size in ladder(self._times.max_forward_rows):
             rows = self._pipeline.start([self._usual] * (size // self._usual.forward_rows or 1))
             try:
-                seconds = sorted(self._timed_step(rows) for _ in range(WARM_ROUNDS))[WARM_ROUNDS // 2]
+                for _ in range(WARM_ROUNDS):
+                    self._times.observe(key, size, self._timed_step(rows))
             except OutOfMemory:
                 self._times.out_of_memory(key, size)
                 return
-            self._times.observe(key, size, seconds)
-            if seconds > self._times.max_step_s:
+            if self._times.predict(key, size) > self._times.max_step_s:
                 return
 
     def _next_pass(self) -> tuple[Pass, dict[str, Work]] | None:

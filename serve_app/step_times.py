@@ -1,6 +1,8 @@
 """How long a pass takes, learned from the passes themselves, and the batch size that follows from it.
 
-Pure arithmetic on observations. Sizes are forward rows: a row with guidance counts as two.
+What is known of a size fades: where it was not seen for a while it is tried again, so that neither a busy moment nor
+the first pass of a size, which may compile, decides for good. Pure arithmetic on observations. Sizes are forward rows:
+a row with guidance counts as two.
 """
 
 from dataclasses import dataclass, field
@@ -10,6 +12,7 @@ from serve_app.pipelines.pipeline import BatchKey
 UNKNOWN_ROW_S = 0.05  # a guess for the very first pass of a process, replaced by its measurement
 NEW_SHARE = 0.2  # weight of the newest observation in the running mean
 NEAR_BEST = 0.97  # a smaller batch within 3 % of the best throughput is better: its rows finish sooner
+FADES_AFTER = 200  # passes of a batch key: at most one in so many tries a size that was slow
 
 
 def ladder(limit: int) -> list[int]:
@@ -23,11 +26,35 @@ def ladder(limit: int) -> list[int]:
 
 
 @dataclass(slots=True)
-class _Measured:
-    """What is known of one batch key: seconds by size, and the limit that running out of memory has taught."""
+class _Size:
+    """The running mean of one size, and the pass that saw it last. The first observation is replaced by the second."""
 
-    seconds: dict[int, float] = field(default_factory=dict[int, float])
+    seconds: float
+    seen_at: int
+    is_first: bool = True
+
+
+@dataclass(slots=True)
+class _Measured:
+    """What is known of one batch key: its sizes, and the limit that running out of memory has taught."""
+
+    sizes: dict[int, _Size] = field(default_factory=dict[int, _Size])
+    passes: int = 0
     memory_limit: int | None = None
+
+    def observe(self, rows: int, seconds: float) -> None:
+        self.passes += 1
+        size = self.sizes.get(rows)
+        if size is None:
+            self.sizes[rows] = _Size(seconds, self.passes)
+            return
+        size.seconds += (NEW_SHARE if self.knows(rows) else 1.0) * (seconds - size.seconds)
+        size.seen_at, size.is_first = self.passes, False
+
+    def knows(self, rows: int) -> bool:
+        """Whether this size was measured, not for the first time, and lately."""
+        size = self.sizes.get(rows)
+        return size is not None and not size.is_first and self.passes - size.seen_at <= FADES_AFTER
 
 
 class StepTimes:
@@ -39,9 +66,7 @@ class StepTimes:
         self._measured: dict[BatchKey, _Measured] = {}
 
     def observe(self, key: BatchKey, forward_rows: int, seconds: float) -> None:
-        known = self._measured.setdefault(key, _Measured()).seconds
-        before = known.get(forward_rows)
-        known[forward_rows] = seconds if before is None else before + NEW_SHARE * (seconds - before)
+        self._measured.setdefault(key, _Measured()).observe(forward_rows, seconds)
 
     def out_of_memory(self, key: BatchKey, forward_rows: int) -> None:
         """A pass of `forward_rows` did not fit: from now on at most half of it."""
@@ -50,40 +75,44 @@ class StepTimes:
     def predict(self, key: BatchKey, forward_rows: int) -> float:
         """Seconds of one pass: measured, or between its measured neighbours, or in proportion to the nearest one."""
         measured = self._measured.get(key)
-        if measured is None or not measured.seconds:
+        if measured is None or not measured.sizes:
             return self._guess(key, forward_rows)
-        known = measured.seconds
+        known = measured.sizes
         if forward_rows in known:
-            return known[forward_rows]
+            return known[forward_rows].seconds
         below = max((size for size in known if size < forward_rows), default=None)
         above = min((size for size in known if size > forward_rows), default=None)
         if below is None or above is None:
             nearest = below or above or forward_rows
-            return known[nearest] * forward_rows / nearest
+            return known[nearest].seconds * forward_rows / nearest
         part = (forward_rows - below) / (above - below)
-        return known[below] + part * (known[above] - known[below])
+        return known[below].seconds + part * (known[above].seconds - known[below].seconds)
 
     def batch_rows(self, key: BatchKey) -> int:
-        """The smallest size whose throughput is as good as the best known, or one size up where more is not yet known.
+        """The smallest size whose throughput is as good as the best known, or one size up where that is not known.
 
         Not below 2, a row with guidance, unless memory holds no more than one.
         """
-        measured = self._measured.get(key)
-        limit = self.max_forward_rows
-        if measured is not None and measured.memory_limit is not None:
-            limit = min(limit, measured.memory_limit)
-        least = min(2, limit)
-        if measured is None or not measured.seconds:
+        measured = self._measured.get(key, _Measured())
+        limit = min(self.max_forward_rows, measured.memory_limit or self.max_forward_rows)
+        if not measured.sizes:
             return min(limit, 4)
-        sizes = [n for n in ladder(limit) if n in measured.seconds and measured.seconds[n] <= self.max_step_s]
-        if not sizes:
-            return least
-        rates = {n: n / measured.seconds[n] for n in sizes}
-        best = max(rates, key=lambda n: rates[n])
-        largest_known = max(measured.seconds)
-        if best >= largest_known and best < limit and self.predict(key, best * 2) <= self.max_step_s:
-            return max(least, min(limit, best * 2))
-        return max(least, min(n for n in sizes if rates[n] >= NEAR_BEST * rates[best]))
+        rates = {
+            rows: rows / size.seconds
+            for rows, size in measured.sizes.items()
+            if rows <= limit and size.seconds <= self.max_step_s
+        }
+        best = max(rates, key=lambda rows: rates[rows], default=0)
+        good = min((rows for rows in rates if rates[rows] >= NEAR_BEST * rates[best]), default=0)
+        return max(min(2, limit), self._worth_trying(measured, best, limit) or good)
+
+    def _worth_trying(self, measured: _Measured, best: int, limit: int) -> int | None:
+        """The next size above the best, where it is not known and would keep the bound if nothing were saved."""
+        larger = next((rows for rows in ladder(limit) if rows > best + 1), None)
+        if not best or larger is None or measured.sizes[best].seconds * larger / best > self.max_step_s:
+            return None
+        # rows with guidance may leave one place free
+        return None if measured.knows(larger) or measured.knows(larger - 1) else larger
 
     def rows_per_s(self, key: BatchKey) -> float:
         rows = self.batch_rows(key)
@@ -92,7 +121,7 @@ class StepTimes:
     def _guess(self, key: BatchKey, forward_rows: int) -> float:
         """From another latent shape of the same model, in proportion to its area; else a constant."""
         for other, measured in self._measured.items():
-            if other.model == key.model and measured.seconds:
+            if other.model == key.model and measured.sizes:
                 return self.predict(other, forward_rows) * latent_area(key) / latent_area(other)
         return UNKNOWN_ROW_S * forward_rows
 

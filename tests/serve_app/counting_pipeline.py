@@ -66,6 +66,7 @@ class CountingPipeline:
             self.too_large.append(len(rows))
             raise OutOfMemory
         self._refuse(rows, self.poisoned)
+        assert all(row.step_index < row.steps for row in rows)
         self.passes.append([row.spec.seed for row in rows])
         for row in rows:
             row.step_index += 1

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,12 @@ SECRET = b"\x05" * 32
 class Rig:
     """An engine, its pipeline and its store, served until the test ends."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, usual: RowSpec = USUAL) -> None:
         self.pipeline = CountingPipeline()
         self.store = DirectoryStore(directory)
         delivery = Delivery(self.pipeline, self.store, xmp_packet("test", "1"))
         times = StepTimes(max_forward_rows=8, max_step_s=1.0)
-        self.engine = Engine(MODEL, self.pipeline, delivery, times, USUAL)
+        self.engine = Engine(MODEL, self.pipeline, delivery, times, usual)
 
     def start(self) -> None:
         self.engine.start()
@@ -338,6 +339,13 @@ async def test_a_model_that_makes_no_first_step_does_not_start(tmp_path: Path):
     rig.pipeline.poisoned = {USUAL.seed}
     with pytest.raises(EngineFailed):
         rig.engine.start()
+    await rig.engine.close()
+
+
+async def test_a_model_that_usually_makes_one_step_starts(tmp_path: Path):
+    rig = Rig(tmp_path, usual=replace(USUAL, steps=1))
+    rig.start()
+    assert isinstance((await rig.run(request(steps=1)))[-1], Succeeded)
     await rig.engine.close()
 
 
