@@ -15,13 +15,14 @@ Id = String(32)
 
 
 class SessionRow(Base):
-    """An anonymous session that something was made for. `training` is its choice, None where it made none."""
+    """An anonymous session that something was made for. `training` is its choice and when it was made, if it was."""
 
     __tablename__ = "session"
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     last_used_on: Mapped[date] = mapped_column(index=True)
     training: Mapped[str | None] = mapped_column(String(8), default=None)
+    training_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
 
 
 class JobRow(Base):
@@ -121,7 +122,8 @@ class PromptReadRow(Base):
 class ConsentRow(Base):
     """A training copy, and on what ground it was made. Its id is the image's.
 
-    A withdrawn one has lost its owner and its object, and stays to say what earlier exports must drop.
+    A withdrawn one has lost its owner, and its `key` is empty once its object went. Where it was exported before, it
+    stays until `forget_at` to say what the exports must drop.
     """
 
     __tablename__ = "consent"

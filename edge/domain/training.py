@@ -1,18 +1,77 @@
-"""Copies of pictures for training: on whose word they were made, and how that word is taken back."""
+"""Whether a picture may be copied to train models, and what becomes of the copy.
+
+`decide` is the whole rule. A copy has a `consent` row, written together with the image's; its object lies under a key
+of its own. `withdraw` takes both away: the row loses its owner first, so that nothing is exported from then on, and the
+object goes next. A row that was exported stays for a while without its owner, to say what the exports must drop.
+"""
 
 import logging
+from collections.abc import Collection
 from functools import partial
+from typing import Literal, cast
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, select, update
+from msgspec.structs import replace
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from edge.db.database import Database
-from edge.db.rows import ConsentRow
+from edge.db.rows import ConsentRow, SessionRow
+from edge.db.statements import changed
+from edge.domain.owner import Owner, owned
+from edge.domain.sessions import touch_session
+from edge.errors import BadInput
+from policies.publish import TRAINING
+from policies.schema import Policies, TrainingMode
+from serve_app.contract import Image, TrainingOrder
 from serve_app.errors import StoreUnavailable
+from serve_app.storage.keys import parse_key
 from serve_app.storage.store import ObjectStore
 
 log = logging.getLogger(__name__)
+
+BATCH = 500
+_COPY = (ConsentRow.id, ConsentRow.key, ConsentRow.given_at)
+
+Choice = Literal["allow", "deny"]
+Because = Literal["gpc", "policy", "no_key", "not_kept", "request", "choice", "account", "mode"]
+
+
+class Terms(Struct, frozen=True):
+    """What the operator offers: the policy's mode and ground, and where copies go. No key means no copies."""
+
+    mode: TrainingMode
+    ground: str
+    class_days: int
+    kept_for_s: int
+    public_key: bytes | None
+
+    @property
+    def order(self) -> TrainingOrder | None:
+        """For the replica, of a picture that may be copied."""
+        if self.public_key is None:
+            return None
+        return TrainingOrder(TRAINING, self.class_days, self.kept_for_s, self.public_key)
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """What bears on one picture: the call's own word, its owner's choice, and the browser's `Sec-GPC: 1`.
+
+    `is_kept`: stored for a time, neither `none` nor `on_download`.
+    """
+
+    owner_kind: Literal["session", "account"]
+    is_kept: bool = True
+    gpc: bool = False
+    request: Choice | None = None
+    choice: Choice | None = None
+
+
+class Answer(Struct, frozen=True):
+    """`because` names what settled it."""
+
+    effective: Choice
+    because: Because
 
 
 class WithdrawnCopy(Struct, frozen=True):
@@ -24,35 +83,187 @@ class WithdrawnCopy(Struct, frozen=True):
 
 
 class Withdrawn(Struct, frozen=True):
-    """`copies`: those that this call was the first to withdraw. `is_complete` False: the store did not answer."""
+    """`copies`: those that this withdrawal was the first to name.
+
+    `is_complete` is False where the store did not answer: nothing is exported any more, and the sweeper finishes.
+    """
 
     copies: list[WithdrawnCopy]
     is_complete: bool = True
 
 
+def terms_of(policies: Policies, public_key: bytes | None) -> Terms:
+    retention = policies.retention
+    return Terms(
+        mode=retention.training.mode,
+        ground=retention.training.ground,
+        class_days=retention.training_backstop_days,
+        kept_for_s=int(retention.classes.training_copy.duration.total_seconds()),
+        public_key=public_key,
+    )
+
+
+def decide(asked: Asked, terms: Terms) -> Answer:
+    """From what always means no, to the more specific word, to what the policy does with those who said nothing."""
+    if asked.gpc:
+        return Answer("deny", "gpc")
+    if terms.mode == "never":
+        return Answer("deny", "policy")
+    if terms.public_key is None:
+        return Answer("deny", "no_key")
+    if not asked.is_kept:
+        return Answer("deny", "not_kept")
+    if asked.request is not None:
+        return Answer(asked.request, "request")
+    if asked.choice is not None:
+        return Answer(asked.choice, "choice")
+    if asked.owner_kind == "account":
+        return Answer("deny", "account")
+    return Answer("allow" if terms.mode == "opt_out" else "deny", "mode")
+
+
+def refuse_what_cannot_be(wish: Choice | None, terms: Terms, *, is_kept: bool = True) -> None:
+    """A yes that would have no effect is refused, never ignored. Raises BadInput."""
+    if wish != "allow":
+        return
+    if terms.mode == "never" or terms.public_key is None:
+        raise BadInput("nothing made here is used for training", param="training", code="not_available")
+    if not is_kept:
+        raise BadInput("what is not stored for a time is never copied for training", param="training", code="retention")
+
+
+# the owner's choice ---------------------------------------------------------------------------------------------------
+
+
+def choose(db: Session, owner: Owner, choice: Choice, now: float) -> None:
+    """Holds for what comes, and a no for what is being drawn too; `withdraw` is for what there is."""
+    touch_session(db, owner, now)
+    db.execute(update(SessionRow).where(SessionRow.id == owner.id).values(training=choice, training_at=int(now)))
+
+
+def choice_of(db: Session, owner: Owner) -> Choice | None:
+    return cast("Choice | None", db.scalar(select(SessionRow.training).where(SessionRow.id == owner.id)))
+
+
+def answer_for(db: Session, asked: Asked, owner: Owner, terms: Terms) -> Answer:
+    """`decide`, with the owner's choice looked up only where it matters."""
+    answer = decide(asked, terms)
+    if answer.because not in ("mode", "account"):
+        return answer
+    return decide(replace(asked, choice=choice_of(db, owner)), terms)
+
+
+# the rows -------------------------------------------------------------------------------------------------------------
+
+
+def consent_row(image: Image, owner: Owner, terms: Terms, now: float) -> ConsentRow | None:
+    """None where the replica made no copy."""
+    if image.training_key is None or image.training_delete_at is None:
+        return None
+    return ConsentRow(
+        id=parse_key(image.training_key).image_id,
+        owner_kind=owner.kind,
+        owner_id=owner.id,
+        key=image.training_key,
+        mode=terms.mode,
+        ground=terms.ground,
+        given_at=int(now),
+        delete_at=image.training_delete_at,
+    )
+
+
+def add_consent(db: Session, row: ConsentRow, accepted_at: int) -> bool:
+    """False where the session that could withdraw it is gone, or said no since the job was accepted."""
+    session = db.execute(
+        select(SessionRow.training, SessionRow.training_at)
+        .where(SessionRow.id == row.owner_id)
+        .with_for_update(read=True)  # a no that comes now waits, and then finds this row
+    ).one_or_none()
+    if session is None or (session.training == "deny" and session.training_at >= accepted_at):
+        return False
+    db.add(row)
+    return True
+
+
+def stands(now: float) -> ColumnElement[bool]:
+    """Copies that may be used now: not withdrawn, not at their end, and their session can still say no."""
+    return and_(ConsentRow.withdrawn_at.is_(None), ConsentRow.delete_at > int(now), _has_session())
+
+
+def count_copies(db: Session, owner: Owner) -> int:
+    return db.scalar(select(func.count()).select_from(ConsentRow).where(owned(ConsentRow, owner))) or 0
+
+
+def forget_consents(db: Session, now: float, limit: int = BATCH) -> int:
+    """Rows whose end has come: the copy's own, whose object goes by its minute, or that of a withdrawn one."""
+    ended = and_(ConsentRow.withdrawn_at.is_(None), ConsentRow.delete_at <= int(now))
+    due = select(ConsentRow.id).where(or_(ended, ConsentRow.forget_at <= int(now))).limit(limit)
+    return changed(db, delete(ConsentRow).where(ConsentRow.id.in_(due)))
+
+
+# withdrawing ----------------------------------------------------------------------------------------------------------
+
+
 async def withdraw(
     which: ColumnElement[bool], *, store: ObjectStore, database: Database, now: float, forget_after_s: float
 ) -> Withdrawn:
-    """Take back the copies that `which` names: no export takes them from here on, and their objects go.
+    """All copies that `which` names, of `ConsentRow`. Raises DatabaseUnavailable. Doing it twice does no harm.
 
-    A row loses its owner and stays `forget_after_s` to say what earlier exports must drop. Raises DatabaseUnavailable.
+    `forget_after_s`: how long the row of one that was exported stays.
     """
-    copies = await database.write(partial(_withdraw_rows, which=which, now=now, forget_after_s=forget_after_s))
+    copies: list[WithdrawnCopy] = []
+    is_complete = True
+    while named := await database.write(partial(_mark, which=which, now=now, forget_after_s=forget_after_s)):
+        copies += named
+        is_complete &= await _finish(named, store, database)
+    return Withdrawn(copies, is_complete)
+
+
+async def withdraw_orphans(*, store: ObjectStore, database: Database, now: float, forget_after_s: float) -> Withdrawn:
+    """Copies whose session was forgotten; and those whose withdrawal the store did not let us finish."""
+    is_complete = True
+    while is_complete and (begun := await database.read(_begun)):
+        is_complete = await _finish(begun, store, database)
+    orphans = and_(ConsentRow.owner_kind == "session", ~_has_session())
+    withdrawn = await withdraw(orphans, store=store, database=database, now=now, forget_after_s=forget_after_s)
+    return Withdrawn(withdrawn.copies, is_complete and withdrawn.is_complete)
+
+
+def _has_session() -> ColumnElement[bool]:
+    return exists().where(SessionRow.id == ConsentRow.owner_id)
+
+
+def _mark(db: Session, which: ColumnElement[bool], now: float, forget_after_s: float) -> list[WithdrawnCopy]:
+    """Those that nobody had withdrawn before."""
+    ids = select(ConsentRow.id).where(which, ConsentRow.withdrawn_at.is_(None)).order_by(ConsentRow.id).limit(BATCH)
+    mark = (
+        update(ConsentRow)
+        .where(ConsentRow.id.in_(db.scalars(ids.with_for_update()).all()), ConsentRow.withdrawn_at.is_(None))
+        .values(withdrawn_at=int(now), owner_kind=None, owner_id=None, forget_at=int(now + forget_after_s))
+        .returning(*_COPY)
+        .execution_options(synchronize_session=False)
+    )
+    return [WithdrawnCopy(*row) for row in db.execute(mark)]
+
+
+def _begun(db: Session) -> list[WithdrawnCopy]:
+    begun = select(*_COPY).where(ConsentRow.withdrawn_at.is_not(None), ConsentRow.key != "").limit(BATCH)
+    return [WithdrawnCopy(*row) for row in db.execute(begun)]
+
+
+async def _finish(copies: Collection[WithdrawnCopy], store: ObjectStore, database: Database) -> bool:
     try:
         await store.delete([copy.key for copy in copies])
     except StoreUnavailable:
-        log.warning("the store does not answer: the sweeper will remove withdrawn training copies")
-        return Withdrawn(copies, is_complete=False)
-    return Withdrawn(copies)
+        log.warning("the store does not answer: the sweeper will finish a withdrawal")
+        return False
+    await database.write(partial(_settle, ids=[copy.id for copy in copies]))
+    return True
 
 
-def _withdraw_rows(db: Session, which: ColumnElement[bool], now: float, forget_after_s: float) -> list[WithdrawnCopy]:
-    ids = list(db.scalars(select(ConsentRow.id).where(which, ConsentRow.withdrawn_at.is_(None))))
-    withdrawal = (
-        update(ConsentRow)
-        .where(ConsentRow.id.in_(ids), ConsentRow.withdrawn_at.is_(None))
-        .values(owner_kind=None, owner_id=None, withdrawn_at=int(now), forget_at=int(now + forget_after_s))
-        .returning(ConsentRow.id, ConsentRow.key, ConsentRow.given_at)
-        .execution_options(synchronize_session=False)
-    )
-    return [WithdrawnCopy(*row) for row in db.execute(withdrawal)]
+def _settle(db: Session, ids: Collection[str]) -> None:
+    """The objects are gone. What was never exported needs no row."""
+    withdrawn = ConsentRow.id.in_(ids)
+    quietly = {"synchronize_session": False}
+    db.execute(delete(ConsentRow).where(withdrawn, ConsentRow.exported_at.is_(None)), execution_options=quietly)
+    db.execute(update(ConsentRow).where(withdrawn).values(key=""), execution_options=quietly)

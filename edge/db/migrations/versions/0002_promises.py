@@ -16,6 +16,7 @@ NEW_TABLES = (
 
 def upgrade() -> None:
     op.add_column("session", sa.Column("training", sa.String(8)))
+    op.add_column("session", sa.Column("training_at", sa.BigInteger))
     op.add_column("image", sa.Column("on_download", sa.Boolean, nullable=False, server_default=sa.false()))
 
     op.create_table(
@@ -131,4 +132,5 @@ def downgrade() -> None:
     for table in NEW_TABLES:
         op.drop_table(table)
     op.drop_column("image", "on_download")
+    op.drop_column("session", "training_at")
     op.drop_column("session", "training")
