@@ -5,7 +5,7 @@ All of it runs beside the next steps: decoding in one thread, encoding in a few,
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import time
@@ -35,12 +35,16 @@ class Delivery:
         self._encoders = ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode")
 
     async def previews(self, due: Sequence[tuple[Work, int, int]]) -> None:
-        """`due`: work, image index, number. Sends what the rows look like now; work that is over gets none."""
+        """`due`: work, image index, number. Sends what the rows look like now; work that is over gets none.
+
+        All are under way before anything is awaited, so that an image that is handed over later can wait for its own.
+        """
         rows = [work.rows[index] for work, index, _ in due]
-        pictures = await asyncio.get_running_loop().run_in_executor(self._decoder, self._pipeline.preview, rows)
-        for (work, index, number), picture in zip(due, pictures, strict=True):
-            if not work.is_over:
-                work.outbox.post(Preview(index, number, await self._file(work.request, picture)))
+        drawn = asyncio.get_running_loop().run_in_executor(self._decoder, self._pipeline.preview, rows)
+        for place, (work, index, number) in enumerate(due):
+            before = work.last_preview.get(index)
+            work.last_preview[index] = asyncio.create_task(self._preview(work, index, number, drawn, place, before))
+        await asyncio.gather(*(work.last_preview[index] for work, index, _ in due))
 
     async def images(self, finished: Sequence[tuple[Work, int]]) -> None:
         """`finished`: work and image index of rows that made their last step. Every work hears how it ended."""
@@ -72,6 +76,25 @@ class Delivery:
         for one in finished:
             await self.images([one])
 
+    async def _preview(
+        self,
+        work: Work,
+        index: int,
+        number: int,
+        drawn: Awaitable[list[Picture]],
+        place: int,
+        before: asyncio.Task[None] | None,
+    ) -> None:
+        """Sends the picture at `place` among those `drawn`, after the image's preview before."""
+        picture = (await drawn)[place]
+        if work.is_over:
+            return
+        data = await self._file(work.request, picture)
+        if before is not None:
+            await asyncio.wait([before])
+        if not work.is_over:
+            work.outbox.post(Preview(index, number, data))
+
     async def _finish(self, work: Work, index: int, picture: Picture) -> None:
         try:
             image = await self._image(work, index, picture)
@@ -81,6 +104,8 @@ class Delivery:
             log.error("delivery failed: %s", type(error).__name__)
             work.fail(EngineFailed("encoding failed"))
         else:
+            if (preview := work.last_preview.pop(index, None)) is not None:
+                await asyncio.wait([preview])  # none may come after its image
             if image is not None:
                 work.image_made(image)
 

@@ -53,6 +53,7 @@ class Work:
         first = self.specs[0]
         self.demand = Demand(request.turn, key(first), request.n, first.forward_rows, request.steps)
         self.rows: dict[int, Row] = {}
+        self.last_preview: dict[int, asyncio.Task[None]] = {}
         self.done_steps = 0
         self.is_truncated = False
         self.is_over = False

@@ -1,7 +1,7 @@
 """Delivery alone: pictures of several requests in one decode, and what each of them hears."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,10 @@ from serve_app.contract import Event, Failed, GenerateRequest, Image, Preview, P
 from serve_app.delivery import Delivery
 from serve_app.errors import StoreUnavailable
 from serve_app.marks import xmp_packet
+from serve_app.pipelines.pipeline import Picture
 from serve_app.storage.directory import DirectoryStore
 from serve_app.work import Work
-from tests.serve_app.counting_pipeline import NATIVE_PX, CountingPipeline
+from tests.serve_app.counting_pipeline import NATIVE_PX, CountingPipeline, CountingRow, Poison
 
 MARK = xmp_packet("test", "1")
 
@@ -173,3 +174,36 @@ async def test_a_preview_is_a_file_of_its_own_number_and_is_never_stored(
     assert (preview.index, preview.number) == (0, 2)
     assert preview.data.startswith(b"\x89PNG")
     assert await store.keys("img/") == []
+
+
+async def test_previews_that_are_under_way_come_in_order_and_before_their_image(
+    delivery: Delivery, pipeline: CountingPipeline
+):
+    work = started(pipeline, 10, n=4, stored=False)
+    due = [[(work, index, number) for index in range(4)] for number in range(3)]
+    await asyncio.gather(
+        *(delivery.previews(pass_) for pass_ in due), delivery.images([(work, index) for index in range(4)])
+    )
+    events = await heard(work, 17)
+    for index in range(4):
+        mine = [event for event in events if isinstance(event, Preview | Image) and event.index == index]
+        assert [event.number for event in mine if isinstance(event, Preview)] == [0, 1, 2]
+        assert isinstance(mine[-1], Image)
+
+
+async def test_a_preview_that_cannot_be_drawn_holds_no_image_up(pipeline: CountingPipeline, store: DirectoryStore):
+    delivery = Delivery(BlindPipeline(), store, MARK)
+    work = started(pipeline, 10)
+    failed, _ = await asyncio.gather(
+        delivery.previews([(work, 0, 0)]), delivery.images([(work, 0)]), return_exceptions=True
+    )
+    delivery.close()
+    assert isinstance(failed, Poison)
+    assert isinstance((await heard(work, 1))[0], Image)
+
+
+class BlindPipeline(CountingPipeline):
+    """Draws pictures and no previews."""
+
+    def preview(self, rows: Sequence[CountingRow]) -> list[Picture]:
+        raise Poison

@@ -153,6 +153,11 @@ async def test_previews_are_numbered_and_come_before_their_image(rig: Rig):
     ]
 
 
+async def test_no_preview_is_lost_however_fast_the_steps_are(rig: Rig):
+    events = await rig.run(request(n=8, previews=3, width_px=256, height_px=256))
+    assert sum(isinstance(event, Preview) for event in events) == 24
+
+
 async def test_a_prompt_that_was_cut_is_said_to_be(rig: Rig):
     assert (await rig.run(request(prompt=Prompt("a prompt that is longer than it reads"))))[-1] == Succeeded(True)
     assert (await rig.run(request()))[-1] == Succeeded(False)
