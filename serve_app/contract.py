@@ -142,9 +142,13 @@ class Image(Struct, frozen=True, tag="image", tag_field="event"):
 
 
 class Succeeded(Struct, frozen=True, tag="succeeded", tag_field="event"):
-    """Every image was sent. `truncated`: the text encoder read only the beginning of the prompt."""
+    """Every image was sent. `truncated`: the text encoder read only the beginning of the prompt.
+
+    `retried`: an attempt before this one was lost, and may have stored images of its own.
+    """
 
     truncated: bool = False
+    retried: bool = False
 
 
 class Failed(Struct, frozen=True, tag="failed", tag_field="event"):

@@ -13,7 +13,7 @@ from typing import assert_never
 from edge.db.database import Database
 from edge.db.rows import ImageRow
 from edge.domain import jobs
-from edge.domain.erasure import erase_for_caller
+from edge.domain.erasure import erase_for_caller, erase_strays
 from edge.domain.events import Ended, ImageReady
 from edge.domain.images import add_image, image_row
 from edge.domain.keyring import Keyring
@@ -28,6 +28,7 @@ from serve_app.contract import (
     Preview,
     Queued,
     Step,
+    StoreOrder,
     Succeeded,
 )
 from serve_app.errors import EngineFailed, ReplicaLost
@@ -52,7 +53,7 @@ class Conductor:
         self._clock = clock
         self._forget_after_s = forget_after_s
 
-    async def conduct(self, run: Run, drawing: asyncio.Task[Ended]) -> None:
+    async def conduct(self, run: Run, drawing: asyncio.Task[Ended], stored: StoreOrder | None) -> None:
         """A task of its own: a cancel ends `drawing`, and never interrupts what writes the end."""
         try:
             ended = await drawing
@@ -63,7 +64,7 @@ class Conductor:
         except Exception as error:  # noqa: BLE001  a job must end, whatever was wrong
             log.error("job %s failed: %s", run.job_id, type(error).__name__)
             ended = Ended("failed", EngineFailed.code)
-        await self._end(run, ended)
+        await self._end(run, ended, stored)
 
     async def draw(self, run: Run, request: GenerateRequest) -> Ended:
         async with aclosing(self._generator.generate(request)) as events:
@@ -84,7 +85,8 @@ class Conductor:
                 run.channel.publish(event)
             case Image():
                 return await self._keep(run, event)
-            case Succeeded(truncated=truncated):
+            case Succeeded(truncated=truncated, retried=retried):
+                run.was_retried = retried
                 return Ended("succeeded", truncated=truncated)
             case Failed(code=code, retry_after_s=retry_after_s):
                 return Ended("failed", code, retry_after_s)
@@ -109,7 +111,7 @@ class Conductor:
         run.channel.publish(ImageReady(image.index, row.id if row else None))
         return None
 
-    async def _end(self, run: Run, ended: Ended) -> None:
+    async def _end(self, run: Run, ended: Ended, stored: StoreOrder | None) -> None:
         """What the row says is what everybody hears, whoever wrote it."""
         standing = Ended("failed", DatabaseUnavailable.code)  # the lease fails the row when we cannot write
         try:
@@ -117,6 +119,8 @@ class Conductor:
             standing = await self._database.write(jobs.ended(ending))
             if standing.status != "succeeded" and not (run.keeps_some and standing == ended):
                 await self._drop_images(run)
+            if stored and (standing.status != "succeeded" or run.was_retried):
+                await self._drop_strays(run, stored)
         except Exception as error:  # noqa: BLE001  whoever waits must hear
             log.error("the end of job %s is not complete: %s", run.job_id, type(error).__name__)
         run.ended = standing
@@ -131,4 +135,14 @@ class Conductor:
             database=self._database,
             now=self._clock(),
             forget_after_s=self._forget_after_s,
+        )
+
+    async def _drop_strays(self, run: Run, stored: StoreOrder) -> None:
+        await erase_strays(
+            stored,
+            run.job_id,
+            store=self._store,
+            database=self._database,
+            since=run.job.created_at,
+            now=self._clock(),
         )

@@ -6,7 +6,8 @@ marked a row first is the one who counts it: what all deletions say they removed
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from datetime import timedelta
 from functools import partial
 
 from msgspec import Struct
@@ -15,12 +16,15 @@ from sqlalchemy.orm import Session
 
 from edge.db.database import Database
 from edge.db.rows import ImageRow, JobRow
+from serve_app.contract import StoreOrder
 from serve_app.errors import StoreUnavailable
+from serve_app.storage.keys import ImageKey, delete_minute
 from serve_app.storage.store import ObjectStore
 
 log = logging.getLogger(__name__)
 
 BATCH = 500
+CLOCKS_DIFFER_S = 60.0  # of a replica and an edge, at most
 
 
 class ErasedImage(Struct, frozen=True):
@@ -76,6 +80,20 @@ async def erase_for_caller(
             which = which & ImageRow.erased_at.is_(None)
 
 
+async def erase_strays(
+    order: StoreOrder, job_id: str, *, store: ObjectStore, database: Database, since: float, now: float
+) -> None:
+    """Images of an ended job that no row names: stored by a run that was lost, or that ended before it could say so.
+
+    Of their keys only the minute is not known, and it follows from when the job ran. Raises DatabaseUnavailable.
+    """
+    named = await database.read(lambda db: set(db.scalars(select(ImageRow.key).where(ImageRow.job_id == job_id))))
+    try:
+        await store.delete(sorted(set(_possible_keys(order, since, now)) - named))
+    except StoreUnavailable:
+        log.warning("the store does not answer: copies that nobody knows of go at their minute")
+
+
 def due(now: float) -> ColumnElement[bool]:
     """Images whose time has come, and those whose deletion was begun."""
     return or_(ImageRow.delete_at <= int(now), ImageRow.erased_at.is_not(None))
@@ -87,6 +105,14 @@ async def _finish(
     if images:
         await store.delete([image.key for image in images])
         await database.write(partial(_delete_rows, images=images, forget_at=int(now + forget_after_s)))
+
+
+def _possible_keys(order: StoreOrder, since: float, until: float) -> Iterator[str]:
+    minute = delete_minute(since - CLOCKS_DIFFER_S, order.kept_for_s)
+    while minute <= delete_minute(until + CLOCKS_DIFFER_S, order.kept_for_s):
+        for slot in order.slots:
+            yield str(ImageKey(order.prefix, order.class_days, minute, slot.image_id))
+        minute += timedelta(minutes=1)
 
 
 def _mark(

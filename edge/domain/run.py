@@ -39,6 +39,7 @@ class Run:
         self.made: dict[int, Made] = {}
         self.queued: Queued | None = None
         self.is_running = False
+        self.was_retried = False
         self.ended: Ended | None = None
         self.cancelled_as: Ended | None = None
         self._drawing: asyncio.Task[Ended] | None = None

@@ -11,13 +11,14 @@ from typing import Self
 from sqlalchemy.orm import Session
 
 from edge.db.database import Database
-from edge.db.rows import JobRow
+from edge.db.rows import JobRow, PromptRow
 from edge.domain import jobs
 from edge.domain.conduct import Clock, Conductor
 from edge.domain.events import Channel, Ended, EventHub, MemoryChannel, nobody_cares
 from edge.domain.keyring import Keyring
 from edge.domain.orders import Order, engine_request
 from edge.domain.owner import Caller, JobId, Owner
+from edge.domain.prompts import PromptSealer
 from edge.domain.run import Run, Watch
 from edge.domain.sessions import UsedToday, add_session, touch_session
 from edge.errors import GenerationFailed
@@ -36,13 +37,14 @@ class Runs:
     """Use as a context: entering it ends what a former edge lost, leaving it ends what is still under way."""
 
     def __init__(
-        self, conductor: Conductor, database: Database, hub: EventHub, keyring: Keyring, policies: Policies,
-        clock: Clock, unwatched_s: float = UNWATCHED_S,
+        self, conductor: Conductor, database: Database, hub: EventHub, keyring: Keyring, prompts: PromptSealer,
+        policies: Policies, clock: Clock, unwatched_s: float = UNWATCHED_S,
     ) -> None:  # fmt: skip
         self._conductor = conductor
         self._database = database
         self._hub = hub
         self._keyring = keyring
+        self._prompts = prompts
         self._policies = policies
         self._clock = clock
         self._unwatched_s = unwatched_s
@@ -83,11 +85,11 @@ class Runs:
         self._used_today.drop(owner)
 
     async def start_call(self, caller: Caller, order: Order, *, keeps_some: bool) -> Run:
-        """For one caller who waits: nobody else can listen. Raises GenerationFailed while draining."""
+        """For one caller who waits: nobody else can listen. Raises GenerationFailed while draining, NoDayKey."""
         return await self._start(caller, order, jobs.new_job_id(), MemoryChannel, keeps_some=keeps_some)
 
     async def start_job(self, caller: Caller, order: Order, *, cancel_when_unwatched: bool) -> Run:
-        """Raises GenerationFailed while draining."""
+        """Raises GenerationFailed while draining, NoDayKey."""
         job_id = jobs.new_job_id()
         watch = Watch(self._unwatched_s, partial(self._cancel, job_id)) if cancel_when_unwatched else None
         open_channel = partial(self._hub.open, job_id, watch.changed if watch else nobody_cares)
@@ -111,7 +113,8 @@ class Runs:
             raise GenerationFailed(Draining.code)
         now = self._clock()
         is_known = self._used_today.has(caller.owner, now)
-        accept = partial(_accept, job_id=job_id, caller=caller, is_known=is_known, order=order, now=now)
+        prompt = await self._prompts.seal(order.prompt, caller.owner, job_id, now)
+        accept = partial(_accept, job_id=job_id, caller=caller, is_known=is_known, order=order, prompt=prompt, now=now)
         job = await self._database.write(accept)
         self._used_today.add(caller.owner, now)
         run = Run(job, caller, order, open_channel(), keeps_some=keeps_some)
@@ -119,7 +122,7 @@ class Runs:
         slots = _slots(order, caller.viewing_secret)
         request = engine_request(order, job_id, self._turn(caller.owner, caller.plan), slots)
         drawing = asyncio.create_task(self._conductor.draw(run, request))
-        conducting = asyncio.create_task(self._conductor.conduct(run, drawing))
+        conducting = asyncio.create_task(self._conductor.conduct(run, drawing, request.store))
         run.begin(drawing, conducting)
         conducting.add_done_callback(partial(self._over, run))
         return run
@@ -155,11 +158,14 @@ class Runs:
                 log.error("leases were not renewed: %s", type(error).__name__)
 
 
-def _accept(db: Session, job_id: JobId, caller: Caller, is_known: bool, order: Order, now: float) -> JobRow:
+def _accept(
+    db: Session, job_id: JobId, caller: Caller, is_known: bool, order: Order, prompt: PromptRow, now: float
+) -> JobRow:
     if caller.is_new:
         add_session(db, caller.owner, now)
     elif not is_known:
         touch_session(db, caller.owner, now)
+    db.add(prompt)
     return jobs.create_job(db, job_id, caller.owner, order, now)
 
 

@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
+from cluster.compose_edge import build_services
+from edge.app import create_app
 from edge.gateway import RayServeGateway
 from serve_app.contract import (
     Event,
@@ -21,6 +24,9 @@ from serve_app.contract import (
     frame,
 )
 from serve_app.errors import ModelUnavailable
+from serve_app.storage.store import ObjectStore, put_image
+from tests.edge.edges import Clock, Edge, make_edge
+from tests.edge.scripted_generator import PIXEL
 
 FRAMES = "application/vnd.sfumato.frames"
 REQUEST = GenerateRequest(
@@ -47,7 +53,7 @@ class Script:
         fields = dict(line.lower().split(": ", 1) for line in head.splitlines()[1:] if ": " in line)
         self.authorizations.append(fields.get("authorization", ""))
         self.requests.append(decode_request(await reader.readexactly(int(fields.get("content-length", 0)))))
-        events, is_whole = self.replies.pop(0)
+        events, is_whole = await self.next_reply(self.requests[-1])
         writer.write(
             f"HTTP/1.1 {self.status} X\r\n"
             f"content-type: {self.content_type}\r\ntransfer-encoding: chunked\r\n\r\n".encode()
@@ -59,6 +65,46 @@ class Script:
             writer.write(b"0\r\n\r\n")
         await writer.drain()
         writer.close()
+
+    async def next_reply(self, request: GenerateRequest) -> tuple[list[Event], bool]:
+        return self.replies.pop(0)
+
+
+class Replicas(Script):
+    """Each attempt stores all its images for real, a minute after the one before. `told` says of how many the caller
+    hears before the stream breaks; None leaves the stream open until `hold` is set."""
+
+    def __init__(self, store: ObjectStore, clock: Clock, *told: int | None) -> None:
+        super().__init__()
+        self.told = list(told)
+        self.hold = asyncio.Event()
+        self.stored = asyncio.Event()
+        self._store = store
+        self._clock = clock
+
+    async def next_reply(self, request: GenerateRequest) -> tuple[list[Event], bool]:
+        self._clock.advance(60)
+        images = [await self._image(request, index) for index in range(request.n)]
+        self.stored.set()
+        told = self.told.pop(0)
+        if told is None:
+            await self.hold.wait()
+        is_whole = told == request.n
+        return [Queued(0, 1.0), *images[:told], *([Succeeded()] if is_whole else [])], is_whole
+
+    async def _image(self, request: GenerateRequest, index: int) -> Image:
+        assert request.store
+        stored = await put_image(self._store, request.store, index, PIXEL, self._clock())
+        return Image(
+            index,
+            request.seed + index,
+            64,
+            64,
+            key=stored.key,
+            delete_at=stored.delete_at,
+            size_bytes=stored.size_bytes,
+            digest=stored.digest,
+        )
 
 
 @asynccontextmanager
@@ -89,7 +135,7 @@ async def test_a_replica_lost_mid_step_is_asked_once_more_and_no_image_comes_twi
     script = Script(([Queued(0, 1.0), image(0)], is_whole), ([Queued(0, 1.0), image(0), image(1), Succeeded()], True))
     events = await events_of(script)
     assert [event.index for event in events if isinstance(event, Image)] == [0, 1]
-    assert isinstance(events[-1], Succeeded)
+    assert events[-1] == Succeeded(retried=True)
     assert script.requests == [REQUEST, REQUEST]
 
 
@@ -119,3 +165,56 @@ async def test_nobody_listening_means_the_model_is_not_served(unused_tcp_port_fa
     with pytest.raises(ModelUnavailable):
         await made.status("m")
     await made.close()
+
+
+# what is stored ------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def edge_before(home: Path, *told: int | None) -> AsyncIterator[tuple[Edge, Replicas]]:
+    """An edge with a gateway to such replicas, all on one store and one clock."""
+    edge = make_edge(home, Clock())
+    replicas = Replicas(edge.services.store, edge.clock, *told)
+    async with gateway(replicas) as made:
+        edge.services = build_services(edge.services.settings, edge.services.policies, made, clock=edge.clock)
+        edge.app = create_app(edge.services)
+        async with edge.opened():
+            yield edge, replicas
+        replicas.hold.set()
+
+
+async def test_a_second_attempt_leaves_one_copy_of_each_image_and_deleting_leaves_none(tmp_path: Path):
+    async with edge_before(tmp_path, 1, 2) as (edge, replicas):
+        made = (await edge.draw(n=2)).json()["data"]
+        assert len(replicas.requests) == 2
+        assert len(await edge.services.store.keys("img/")) == 2
+        for image in made:
+            assert (await edge.client.get(image["url"])).content == PIXEL
+            await edge.client.delete(image["url"])
+        assert await edge.services.store.keys("img/") == []
+
+
+async def test_two_lost_attempts_leave_nothing(tmp_path: Path):
+    async with edge_before(tmp_path, 1, 0) as (edge, _):
+        assert (await edge.draw(n=2)).json()["error"]["code"] == "replica_lost"
+        assert await edge.services.store.keys("img/") == []
+
+
+async def test_a_job_that_keeps_some_of_its_images_keeps_no_others(tmp_path: Path):
+    async with edge_before(tmp_path, 1, 1) as (edge, _):
+        reply = await edge.submit(n=2)
+        edge.sign_in(reply)
+        while (job := (await edge.client.get(reply.headers["location"])).json())["status"] != "failed":
+            await asyncio.sleep(0.01)
+        (key,) = await edge.services.store.keys("img/")
+        assert key.endswith(job["images"][0]["id"].removeprefix("img_"))
+
+
+async def test_what_was_stored_before_a_cancel_and_not_told_goes(tmp_path: Path):
+    async with edge_before(tmp_path, None) as (edge, replicas):
+        reply = await edge.submit(n=2)
+        edge.sign_in(reply)
+        await replicas.stored.wait()
+        assert len(await edge.services.store.keys("img/")) == 2
+        await edge.client.delete(reply.headers["location"])
+        assert await edge.services.store.keys("img/") == []
