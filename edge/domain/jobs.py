@@ -12,7 +12,7 @@ from edge.db.rows import ImageRow, JobRow
 from edge.db.statements import Share, changed
 from edge.domain.events import Ended, Outcome
 from edge.domain.orders import Order
-from edge.domain.owner import ImageId, JobId, Owner
+from edge.domain.owner import ImageId, JobId, Owner, owned
 
 LEASE_S = 30
 OPEN_STATES = ("queued", "running")
@@ -111,12 +111,12 @@ def fail_lost_jobs(db: Session, now: float, forget_after_s: float) -> int:
 
 
 def find_job(db: Session, owner: Owner, job_id: str) -> JobRow | None:
-    return db.scalar(select(JobRow).where(JobRow.id == job_id, _owned(JobRow, owner)))
+    return db.scalar(select(JobRow).where(JobRow.id == job_id, owned(JobRow, owner)))
 
 
 def list_jobs(db: Session, owner: Owner, *, limit: int, after: JobRow | None) -> list[JobRow]:
     """Newest first; `limit` + 1 at most, so that the caller sees whether there are more."""
-    query = select(JobRow).where(_owned(JobRow, owner))
+    query = select(JobRow).where(owned(JobRow, owner))
     if after is not None:
         older = and_(JobRow.created_at == after.created_at, JobRow.id < after.id)
         query = query.where((JobRow.created_at < after.created_at) | older)
@@ -125,18 +125,22 @@ def list_jobs(db: Session, owner: Owner, *, limit: int, after: JobRow | None) ->
 
 def images_of(db: Session, job_ids: Sequence[str], now: float) -> list[ImageRow]:
     """The pictures that can still be seen, in order."""
-    query = select(ImageRow).where(ImageRow.job_id.in_(job_ids), *_visible(now))
+    query = select(ImageRow).where(ImageRow.job_id.in_(job_ids), *visible(now))
     return list(db.scalars(query.order_by(ImageRow.position)))
 
 
 def find_image(db: Session, owner: Owner, image_id: str, now: float) -> ImageRow | None:
-    query = select(ImageRow).where(ImageRow.id == image_id, _owned(ImageRow, owner), *_visible(now))
+    query = select(ImageRow).where(ImageRow.id == image_id, owned(ImageRow, owner), *visible(now))
     return db.scalar(query)
 
 
 def find_addressed(db: Session, image_id: ImageId, now: float) -> ImageRow | None:
     """Whoever holds the address may have it."""
-    return db.scalar(select(ImageRow).where(ImageRow.id == image_id, *_visible(now)))
+    return db.scalar(select(ImageRow).where(ImageRow.id == image_id, *visible(now)))
+
+
+def visible(now: float) -> tuple[ColumnElement[bool], ...]:
+    return ImageRow.erased_at.is_(None), ImageRow.delete_at > int(now)
 
 
 def delete_ended(db: Session, job_id: JobId) -> None:
@@ -181,11 +185,3 @@ def _standing(ours: Ended, row: tuple[Outcome, str | None] | None) -> Ended:
     """A row that is gone was ended and then deleted by its owner."""
     status, code = row or ("cancelled", "cancelled")
     return ours if (status, code) == (ours.status, ours.error_code) else Ended(status, code)
-
-
-def _owned(row: type[JobRow] | type[ImageRow], owner: Owner) -> ColumnElement[bool]:
-    return and_(row.owner_kind == owner.kind, row.owner_id == owner.id)
-
-
-def _visible(now: float) -> tuple[ColumnElement[bool], ...]:
-    return ImageRow.erased_at.is_(None), ImageRow.delete_at > int(now)

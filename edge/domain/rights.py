@@ -1,0 +1,140 @@
+"""All that is held of an owner: counted by class with its end dates, and in full for an export.
+
+Works for every kind of owner: whatever has `owner_kind` and `owner_id` is found here. What the law may make the
+operator set aside is not, whether there is any or not: everyone reads the policy's one sentence about that.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import get_args
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session
+
+from edge.db.rows import Base, ConsentRow, ImageRow, JobRow, OwnedRow, PromptRow, RightsRequestRow, SessionRow
+from edge.domain.events import EventHub
+from edge.domain.jobs import OPEN_STATES, visible
+from edge.domain.owner import JobId, Owner, owned
+from policies.publish import in_words
+from policies.schema import Kept, Policies
+
+Readable = str | int | float | bool | None
+UNREADABLE = {"owner_kind", "owner_id", "key", "erased_at", "epoch", "lease_until_at"}  # of no use outside, or above
+
+
+class HeldClass(Struct, frozen=True, kw_only=True):
+    """One class of the policy. Ends in Unix seconds: of the first and the last of them to go, where that is known."""
+
+    name: str
+    what: str
+    count: int
+    kept: str
+    counted_from: str
+    first_ends_at: int | None = None
+    last_ends_at: int | None = None
+
+
+class Ends(Struct, frozen=True):
+    count: int = 0
+    first_at: int | None = None
+    last_at: int | None = None
+
+
+class Holdings(Struct, frozen=True):
+    """`images`: those that can still be seen, newest first. `training`: the session's own choice, if it made one."""
+
+    classes: list[HeldClass]
+    images: list[ImageRow]
+    training: str | None
+
+    def count(self, name: str) -> int:
+        return sum(each.count for each in self.classes if each.name == name)
+
+
+def holdings(db: Session, owner: Owner, policies: Policies, hub: EventHub, now: float) -> Holdings:
+    mine = select(ImageRow).where(owned(ImageRow, owner), *visible(now)).order_by(ImageRow.created_at.desc())
+    images = list(db.scalars(mine))
+    session = db.get(SessionRow, owner.id) if owner.kind == "session" else None
+    ends = _ends_of(db, owner, images, session, policies)
+    ends["job_events"] = Ends(_count_streams(db, owner, hub))
+    classes = policies.retention.classes.by_name()
+    return Holdings(
+        [_held(name, classes[name], ends[name]) for name in classes if name in ends],
+        images,
+        session.training if session else None,
+    )
+
+
+def own_rows(db: Session, owner: Owner) -> dict[str, list[dict[str, Readable]]]:
+    """Every row of the owner by table, in readable form: no secrets, no sealed bytes, times as ISO 8601."""
+    tables = {row.__tablename__: list(db.scalars(select(row).where(owned(row, owner)))) for row in get_args(OwnedRow)}
+    session = db.get(SessionRow, owner.id) if owner.kind == "session" else None
+    everything = {**tables, "session": [session] if session else []}
+    return {table: [_readable(row) for row in rows] for table, rows in everything.items()}
+
+
+def _ends_of(
+    db: Session, owner: Owner, images: list[ImageRow], session: SessionRow | None, policies: Policies
+) -> dict[str, Ends]:
+    kept = policies.retention.classes
+    going = [image.delete_at for image in images]
+    of_images = Ends(len(images), min(going, default=None), max(going, default=None))
+    open_jobs = owned(JobRow, owner) & JobRow.status.in_(OPEN_STATES)
+    return {
+        "output_image": of_images,
+        "job_and_image_rows": of_images,
+        "job_state": _ends(db, JobRow.forget_at, owned(JobRow, owner)),
+        "waiting_prompt": Ends(_ends(db, JobRow.forget_at, open_jobs).count),
+        "moderation_prompt": _ends(db, PromptRow.delete_at, owned(PromptRow, owner)),
+        "training_copy": _ends(db, ConsentRow.delete_at, owned(ConsentRow, owner)),
+        "session": _session_ends(session, kept.session.duration),
+        "rights_request": _ends(db, RightsRequestRow.forget_at, owned(RightsRequestRow, owner)),
+    }
+
+
+def _ends(
+    db: Session, end_at: Mapped[int] | Mapped[int | None] | InstrumentedAttribute[int], which: ColumnElement[bool]
+) -> Ends:
+    count, first_at, last_at = db.execute(select(func.count(), func.min(end_at), func.max(end_at)).where(which)).one()
+    return Ends(count, first_at, last_at)
+
+
+def _session_ends(session: SessionRow | None, idle: timedelta) -> Ends:
+    """The sweeper forgets it after the last whole day."""
+    if session is None:
+        return Ends()
+    day = datetime.combine(session.last_used_on, datetime.min.time(), UTC)
+    at = int((day + idle + timedelta(days=1)).timestamp())
+    return Ends(1, at, at)
+
+
+def _count_streams(db: Session, owner: Owner, hub: EventHub) -> int:
+    """Generations whose events can still be replayed."""
+    return sum(
+        hub.find(JobId(job_id)) is not None for job_id in db.scalars(select(JobRow.id).where(owned(JobRow, owner)))
+    )
+
+
+def _held(name: str, kept: Kept, ends: Ends) -> HeldClass:
+    return HeldClass(
+        name=name,
+        what=kept.what,
+        count=ends.count,
+        kept=in_words(kept.kept_for) if kept.kept_for is not None else f"until {kept.kept_until}",
+        counted_from=kept.counted_from,
+        first_ends_at=ends.first_at,
+        last_ends_at=ends.last_at,
+    )
+
+
+def _readable(row: Base) -> dict[str, Readable]:
+    values = {name: getattr(row, name) for name in row.__table__.columns.keys() if name not in UNREADABLE}
+    return {name: _value(name, value) for name, value in values.items() if not isinstance(value, bytes)}
+
+
+def _value(name: str, value: object) -> Readable:
+    if name.endswith("_at") and isinstance(value, int):
+        return datetime.fromtimestamp(value, UTC).isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    return value  # pyright: ignore[reportReturnType]  columns hold nothing else
