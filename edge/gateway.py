@@ -1,8 +1,8 @@
 """The engine behind HTTP: `contract.Generator` over Ray Serve.
 
 A stream that breaks before its end is asked for once more: seeds make the second run the same as the first. Images
-that already arrived are not passed on twice; what the first run stored besides is for whoever hears `retried` to remove.
-What fails for good becomes a Failed event, never an exception.
+that already arrived are not passed on twice; what the first run stored besides, whoever hears `retried` removes. What
+fails for good becomes a Failed event, never an exception.
 """
 
 import logging
