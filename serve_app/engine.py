@@ -23,7 +23,7 @@ from serve_app.work import Work
 log = logging.getLogger(__name__)
 
 QUEUE_NEWS_S = 0.5  # how often those who wait hear of their position
-START_ROWS = 8  # prompts encoded in one go
+START_ROWS = 8  # prompts encoded in one go, or as many as memory was found to hold
 DECODE_ROWS = 8  # pictures decoded in one go: a decoder's memory grows with it
 WARM_ROUNDS = 3
 DOUBTFUL_FAILURES = 3  # requests that fail one after another before the device itself is asked
@@ -48,6 +48,7 @@ class Engine:
         self._failures = 0  # requests that failed since the last good pass
         self._step_s = 0.0
         self._next_news_s = 0.0
+        self._start_rows = START_ROWS
         self._is_warm = threading.Event()
         self._start_error: Exception | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -154,15 +155,17 @@ class Engine:
                     return
 
     def _measure(self) -> None:
-        """Step time of every batch size, on throw-away rows."""
+        """Step time of every batch size, on throw-away rows. Raises OutOfMemory where not even one fits."""
         self._pipeline.enter_thread()
         key = self._pipeline.batch_key(self._usual)
         for size in ladder(self._times.max_forward_rows):
-            rows = self._pipeline.start([self._usual] * (size // self._usual.forward_rows or 1))
             try:
+                rows = self._started([self._usual] * (size // self._usual.forward_rows or 1))
                 for _ in range(WARM_ROUNDS):
                     self._times.observe(key, size, self._timed_step(rows))
             except OutOfMemory:
+                if size <= self._usual.forward_rows:
+                    raise
                 self._times.out_of_memory(key, size)
                 return
             if self._times.predict(key, size) > self._times.max_step_s:
@@ -179,8 +182,8 @@ class Engine:
         return None
 
     def _tick(self, picked: Pass, works: dict[str, Work]) -> None:
-        self._start_new(picked.tickets, works)
         try:
+            self._start_new(picked.tickets, works)
             seconds = self._timed_step([works[t.request_id].rows[t.index] for t in picked.tickets])
         except OutOfMemory:
             if len(picked.tickets) == 1:
@@ -231,13 +234,24 @@ class Engine:
 
     def _start_new(self, tickets: Sequence[Ticket], works: dict[str, Work]) -> None:
         new = [ticket for ticket in tickets if ticket.index not in works[ticket.request_id].rows]
-        for first in range(0, len(new), START_ROWS):
-            part = new[first : first + START_ROWS]
-            rows = self._pipeline.start([works[ticket.request_id].specs[ticket.index] for ticket in part])
-            for ticket, row in zip(part, rows, strict=True):
-                work = works[ticket.request_id]
-                work.rows[ticket.index] = row
-                work.is_truncated = row.truncated
+        rows = self._started([works[ticket.request_id].specs[ticket.index] for ticket in new])
+        for ticket, row in zip(new, rows, strict=True):
+            work = works[ticket.request_id]
+            work.rows[ticket.index] = row
+            work.is_truncated = row.truncated
+
+    def _started(self, specs: Sequence[RowSpec]) -> list[Row]:
+        """Started in parts that memory holds. Raises OutOfMemory where not even one more row fits."""
+        rows: list[Row] = []
+        while len(rows) < len(specs):
+            part = specs[len(rows) : len(rows) + self._start_rows]
+            try:
+                rows += self._pipeline.start(part)
+            except OutOfMemory:
+                if len(part) == 1:
+                    raise
+                self._start_rows = len(part) // 2
+        return rows
 
     def _timed_step(self, rows: Sequence[Row]) -> float:
         began_s = perf_counter()

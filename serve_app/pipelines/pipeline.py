@@ -72,7 +72,7 @@ class Pipeline(Protocol[RowT]):
         ...
 
     def start(self, specs: Sequence[RowSpec]) -> list[RowT]:
-        """Encode the prompts, draw each row's noise from its own seed."""
+        """Encode the prompts, draw each row's noise from its own seed. Raises OutOfMemory."""
         ...
 
     def step(self, rows: Sequence[RowT]) -> None:
@@ -92,7 +92,7 @@ AnyPipeline: TypeAlias = Pipeline[Any]  # the engine only hands rows back to the
 
 
 class OutOfMemory(Exception):
-    """The pass did not fit on the device. No row moved; a smaller batch may fit."""
+    """The rows did not fit on the device. None was started or moved; fewer may fit."""
 
 
 class NotFinite(Exception):

@@ -95,13 +95,15 @@ class UnetPipeline:
         return -(-width_px // self._cell_px) * self._cell_px, -(-height_px // self._cell_px) * self._cell_px
 
     def start(self, specs: Sequence[RowSpec]) -> list[UnetRow]:
-        texts = self._encode([spec.prompt for spec in specs])
-        avoided = [spec.negative_prompt for spec in specs if spec.guidance > 1 and spec.negative_prompt]
-        encoded = iter(self._encode(avoided)) if avoided else iter(())
-        negatives = [next(encoded) if spec.guidance > 1 and spec.negative_prompt else None for spec in specs]
-        rows = self.start_encoded(specs, list(texts), negatives)
-        for row, spec in zip(rows, specs, strict=True):
-            row.truncated = self._is_cut(spec.prompt) or self._is_cut(spec.negative_prompt)
+        avoided = [spec.negative_prompt if spec.guidance > 1 else "" for spec in specs]
+        try:
+            texts = self._encode([spec.prompt for spec in specs])
+            encoded = iter(self._encode(used) if (used := [text for text in avoided if text]) else ())
+            rows = self.start_encoded(specs, list(texts), [next(encoded) if text else None for text in avoided])
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(f"{len(specs)} prompts did not fit on {self._device}") from error
+        for row, spec, text in zip(rows, specs, avoided, strict=True):
+            row.truncated = self._is_cut(spec.prompt) or self._is_cut(text)
         return rows
 
     @torch.inference_mode()

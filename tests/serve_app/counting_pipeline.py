@@ -35,6 +35,7 @@ class CountingPipeline:
         self.passes: list[list[int]] = []
         self.too_large: list[int] = []
         self.fits_rows = 1000
+        self.starts_rows = 1000
         self.poisoned: set[int] = set()
         self.undecodable: set[int] = set()
         self.gate = threading.Event()
@@ -55,6 +56,8 @@ class CountingPipeline:
         return NATIVE_PX, NATIVE_PX
 
     def start(self, specs: Sequence[RowSpec]) -> list[CountingRow]:
+        if len(specs) > self.starts_rows:
+            raise OutOfMemory
         return [CountingRow(spec, truncated=len(spec.prompt) > 20) for spec in specs]
 
     def step(self, rows: Sequence[CountingRow]) -> None:

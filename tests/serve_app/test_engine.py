@@ -282,6 +282,23 @@ async def test_a_row_that_never_fits_fails_and_the_engine_lives(rig: Rig):
     assert isinstance((await rig.run(request()))[-1], Succeeded)
 
 
+@pytest.mark.parametrize("starts_rows", [3, 1])
+async def test_running_out_of_memory_while_prompts_are_encoded_costs_nobody_a_picture(rig: Rig, starts_rows: int):
+    rig.pipeline.starts_rows = starts_rows
+    assert isinstance((await rig.run(request(n=8)))[-1], Succeeded)
+    assert sorted(seed for seeds in rig.pipeline.passes for seed in seeds) == sorted(list(range(10, 18)) * 4)
+
+
+@pytest.mark.parametrize("limit", ["fits_rows", "starts_rows"])
+async def test_a_model_of_which_not_one_row_fits_does_not_start(tmp_path: Path, limit: str):
+    rig = Rig(tmp_path)
+    setattr(rig.pipeline, limit, 0)
+    with pytest.raises(EngineFailed):
+        rig.engine.start()
+    assert not (await rig.engine.status(MODEL)).ready
+    await rig.engine.close()
+
+
 async def test_one_poisoned_request_fails_alone(rig: Rig):
     rig.pipeline.poisoned = {66}
     await rig.hold()

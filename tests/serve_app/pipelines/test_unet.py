@@ -189,6 +189,13 @@ def test_a_pass_that_did_not_fit_is_made_again_with_the_same_result(turbo: Path,
     assert torch.equal(rough.latent, smooth.latent)
 
 
+def test_prompts_that_did_not_fit_are_said_not_to(turbo: Path):
+    pipeline = make(turbo)
+    pipeline._text_encoder.register_forward_hook(run_out_of_memory)
+    with pytest.raises(OutOfMemory):
+        pipeline.start([spec(1, 4, prompt="cat")])
+
+
 def run_out_of_memory(*_: object) -> None:
     raise torch.OutOfMemoryError("a pass of this size does not fit")
 
@@ -196,6 +203,11 @@ def run_out_of_memory(*_: object) -> None:
 def test_a_prompt_longer_than_the_encoder_is_reported(pipeline: UnetPipeline):
     rows = pipeline.start([spec(0, 4), spec(0, 4, prompt="word " * 9), spec(0, 4, GUIDED, negative="word " * 9)])
     assert [row.truncated for row in rows] == [False, True, True]
+
+
+def test_a_long_negative_prompt_counts_as_cut_only_where_it_is_used(pipeline: UnetPipeline):
+    guided, unguided = pipeline.start([spec(0, 4, guidance, negative="word " * 9) for guidance in (GUIDED, PLAIN)])
+    assert (guided.truncated, unguided.truncated) == (True, False)
 
 
 def test_pictures_and_previews_have_the_size_asked_in_whole_cells(pipeline: UnetPipeline):
