@@ -25,6 +25,7 @@ from edge.routes.health import healthz, readyz
 from edge.routes.images import image_routes
 from edge.routes.models import model_routes
 from edge.routes.pages import front_page
+from edge.routes.privacy import privacy_routes
 from edge.services import Services
 
 HERE = Path(__file__).parent
@@ -42,6 +43,7 @@ def create_app(services: Services) -> Litestar:
             generation_routes,
             model_routes,
             delivery_routes,
+            *privacy_routes,
             create_static_files_router(
                 "/static",
                 directories=[HERE / "static"],

@@ -18,6 +18,7 @@ from policies.schema import (
     Erasure,
     Ground,
     Kept,
+    Meaning,
     Plan,
     Policies,
     RetentionPolicy,
@@ -68,9 +69,16 @@ class PublishedPlan(Struct, frozen=True):
 
 
 class PublishedTraining(Struct, frozen=True):
+    """The mode in force, and what each mode would mean."""
+
     mode: TrainingMode
     ground: str
-    means: str
+    meaning: Meaning
+
+    @property
+    def means(self) -> str:
+        words: str = getattr(self.meaning, self.mode)
+        return words
 
 
 class PublishedFile(Struct, frozen=True):
@@ -115,7 +123,7 @@ def published(policies: Policies) -> Published:
         history={"retention": _file(retention), "plans": _file(policies.plans)},
         classes=[_class(name, kept) for name, kept in retention.classes.by_name().items()],
         plans={name: _plan(plan, retention) for name, plan in policies.plans.plans.items()},
-        training=PublishedTraining(retention.training.mode, retention.training.ground, retention.training.means),
+        training=PublishedTraining(retention.training.mode, retention.training.ground, retention.training.meaning),
         backstop=rules,
         backstop_digest=rules_digest(rules),
         canaries=retention.canaries,

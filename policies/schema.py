@@ -58,7 +58,7 @@ class Kept(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Literal[
             "the image goes",
             "the job ends",
-            "the caller's choice",
+            "the minute its caller chose",
             "its prompts have gone",
             "replaced by the next",
         ]

@@ -11,6 +11,7 @@ from edge.domain.sessions import new_session, prolonged, session_token
 from edge.guards.auth import ApiRequest, cookie_name, cookie_session
 from edge.routes.given import GivenServices
 from edge.routes.models import cards_of
+from edge.routes.privacy import policy_in_words
 from edge.services import Services
 
 
@@ -24,6 +25,7 @@ async def front_page(request: ApiRequest, services: GivenServices) -> Template:
             "retention": msgspec.to_builtins(plan.retention),
             "max_images": plan.max_images,
             "version": version("sfumato"),
+            **policy_in_words(services.policies),
         },
         cookies=[_session_cookie(request, services)],
     )

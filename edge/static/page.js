@@ -158,5 +158,3 @@ form.fields.prompt.addEventListener("keydown", (event) => {
 
 document.addEventListener("keydown", ({ key }) => key === "Escape" && running?.abort());
 setInterval(() => visit.pictures.forEach((picture) => picture.tick()), 1000);
-
-for (const place of document.querySelectorAll("[data-duration]")) place.textContent = inWords(durationS(place.dataset.duration));

@@ -100,6 +100,11 @@ def make_edge(
     settings = Settings.from_env(env_for(home, SFUMATO_PUBLIC_URL=public_url, **env))
     generator = ScriptedGenerator(open_store(settings.store), clock)
     services = build_services(
-        settings, load_policies(), generator, clock=clock, heartbeat_s=heartbeat_s, unwatched_s=unwatched_s
+        settings,
+        load_policies(settings.policies),
+        generator,
+        clock=clock,
+        heartbeat_s=heartbeat_s,
+        unwatched_s=unwatched_s,
     )
     return Edge(home, clock, generator, services, create_app(services))

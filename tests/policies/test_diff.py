@@ -84,7 +84,7 @@ def test_a_new_class_loosens_and_one_that_goes_tightens():
     fewer = msgspec.structs.replace(SHIPPED, classes=SHIPPED.classes[1:])
     [new] = differences(fewer, SHIPPED)
     assert (new.effect, new.words) == (
-        "loosens", "output_image is new: The picture that was made, kept until the caller's choice",
+        "loosens", "output_image is new: The picture that was made, kept until the minute its caller chose",
     )  # fmt: skip
     [gone] = differences(SHIPPED, fewer)
     assert (gone.effect, gone.words) == ("tightens", "output_image is no longer kept")

@@ -18,7 +18,7 @@ def test_the_public_policy_names_every_class_and_its_end():
     by_name = {kept.name: kept for kept in published(policies).classes}
     assert set(by_name) == set(policies.retention.classes.by_name())
     assert by_name["moderation_prompt"].kept == "30 days"
-    assert by_name["output_image"].kept == "until the caller's choice"
+    assert by_name["output_image"].kept == "until the minute its caller chose"
 
 
 def test_the_public_policy_is_json_with_iso_durations():

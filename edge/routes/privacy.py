@@ -1,0 +1,79 @@
+"""The policy as others see it: a page, data, and what the deleter says of itself. Nobody has to be anyone here."""
+
+from datetime import date, timedelta
+from functools import partial
+from math import log
+
+import msgspec
+from litestar import get
+from litestar.response import Template
+from msgspec import Struct
+
+from edge.domain.reports import RulesReport, SweepReport, read_canaries, read_report
+from edge.domain.standing import Standing, utc_minute
+from edge.routes.documented import api_errors, problems
+from edge.routes.given import GivenServices
+from policies.publish import Published, in_words, published
+from policies.schema import Policies
+
+SHORTEST, LONGEST = timedelta(minutes=1), timedelta(days=730)  # the ends of the page's scale of times
+
+
+class GlobalPrivacyControl(Struct, frozen=True, rename="camel"):
+    """This site obeys `Sec-GPC`."""
+
+    gpc: bool
+    last_update: date
+
+
+@get("/v1/privacy/retention", responses=api_errors(), tags=["privacy"])
+async def retention_policy(services: GivenServices) -> Published:
+    """All that is kept, for how long, why and for whom; the deleter and the store obey the same numbers."""
+    return published(services.policies)
+
+
+@get("/.well-known/gpc.json", media_type="application/json", responses=problems(), tags=["privacy"])
+async def global_privacy_control(services: GivenServices) -> GlobalPrivacyControl:
+    return GlobalPrivacyControl(gpc=True, last_update=published(services.policies).effective)
+
+
+@get("/privacy", include_in_schema=False)
+async def privacy_page(services: GivenServices) -> Template:
+    return Template("privacy.html", context={**policy_in_words(services.policies), "share": share_of_scale})
+
+
+@get("/privacy/status", include_in_schema=False)
+async def status_page(services: GivenServices) -> Template:
+    standing = Standing(
+        now=services.clock(),
+        sweep=await services.database.read(partial(read_report, kind=SweepReport)),
+        rules=await services.database.read(partial(read_report, kind=RulesReport)),
+        canaries=await services.database.read(read_canaries),
+    )
+    context = {"standing": standing, "policy": published(services.policies), "utc": utc_minute}
+    return Template("status.html", context=context)
+
+
+def policy_in_words(policies: Policies) -> dict[str, object]:
+    """What a page needs to say what is kept, from the one source."""
+    policy = published(policies)
+    return {
+        "policy": policy,
+        "kept": {kept.name: kept for kept in policy.classes},
+        "plan": policy.plans["anonymous"],
+        "words": words_of,
+    }
+
+
+def words_of(duration: str) -> str:
+    """Of an ISO 8601 duration."""
+    return in_words(msgspec.convert(duration, timedelta))
+
+
+def share_of_scale(duration: str) -> float:
+    """How far along a logarithmic scale of times it reaches, in per cent."""
+    reach = log(msgspec.convert(duration, timedelta) / SHORTEST) / log(LONGEST / SHORTEST)
+    return round(100 * min(max(reach, 0.03), 1), 1)
+
+
+privacy_routes = [retention_policy, global_privacy_control, privacy_page, status_page]

@@ -1,0 +1,154 @@
+"""The policy as people and programs read it, and what they learn when a promise does not hold."""
+
+from functools import partial
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from httpx2 import Response
+
+from edge.db.rows import CanaryRow
+from edge.domain.reports import RulesReport, SweepReport, put_report
+from policies.load import load_policies
+from policies.presets import write_preset
+from policies.publish import lifecycle_rules
+from tests.edge.edges import Clock, Edge, make_edge
+
+DAY_S = 86_400
+QUESTIONS = ("kept?", "training?", "see them?", "stored?", "delete?")
+
+
+def words(page: Response) -> str:
+    """What a reader sees, as one line."""
+    seen: list[str] = []
+    parser = HTMLParser()
+    parser.handle_data = seen.append
+    parser.feed(page.text)
+    return " ".join("".join(seen).split())
+
+
+async def report(edge: Edge, *reports: SweepReport | RulesReport) -> None:
+    for each in reports:
+        await edge.services.database.write(partial(put_report, report=each))
+
+
+@pytest.mark.parametrize("path", ["/privacy", "/privacy/status", "/v1/privacy/retention", "/.well-known/gpc.json"])
+async def test_nobody_has_to_be_anyone_to_read_what_is_kept(edge: Edge, path: str) -> None:
+    reply = await edge.client.get(path)
+    assert reply.status_code == 200
+    assert not {"x-sfumato-session", "set-cookie"} & set(reply.headers)
+
+
+async def test_the_policy_is_data(edge: Edge) -> None:
+    policy = (await edge.client.get("/v1/privacy/retention")).json()
+    assert policy["plans"]["anonymous"]["default"] == "PT1H"
+    assert {kept["name"] for kept in policy["classes"]} == set(edge.services.policies.retention.classes.by_name())
+    assert len(policy["backstop"]) == len(lifecycle_rules(edge.services.policies))
+
+
+async def test_global_privacy_control_is_said_to_be_obeyed_since_the_policy_in_force(edge: Edge) -> None:
+    reply = await edge.client.get("/.well-known/gpc.json")
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.json() == {"gpc": True, "lastUpdate": str(edge.services.policies.retention.effective)}
+
+
+async def test_five_questions_are_answered_with_the_numbers_in_force(edge: Edge) -> None:
+    page = words(await edge.client.get("/privacy"))
+    assert all(question in page for question in QUESTIONS)
+    for answer in ("1 hour, then deleted", "Unless you say no", "Only whom you give the address", "30 days, sealed"):
+        assert answer in page
+    assert "Copies in backups are gone within 31 days" in page
+    assert "a model that has learned from a picture is not untrained" in page
+    assert edge.services.policies.retention.undisclosed in page
+
+
+async def test_the_page_follows_the_policy_and_not_the_code(tmp_path: Path) -> None:
+    write_preset("european", tmp_path / "policies")
+    plans = tmp_path / "policies" / "plans.toml"
+    plans.write_text(plans.read_text().replace('default = "PT1H"', 'default = "PT90M"'))
+    edge = make_edge(tmp_path, Clock(), env={"SFUMATO_POLICIES": str(tmp_path / "policies")})
+    async with edge.opened():
+        page, front = words(await edge.client.get("/privacy")), words(await edge.client.get("/"))
+    assert "1 hour 30 minutes, then deleted" in page
+    assert "Only if you say yes in force here, on the ground of consent" in page
+    assert "1 hour 30 minutes after it was made" in front
+    assert "only where you say yes" in front
+
+
+async def test_the_front_page_says_what_happens_to_a_prompt(edge: Edge) -> None:
+    page = words(await edge.client.get("/"))
+    assert "Your prompt is kept 30 days, encrypted, to answer for what was made" in page
+
+
+async def test_pages_carry_neither_scripts_nor_styles_of_their_own(edge: Edge) -> None:
+    for path in ("/privacy", "/privacy/status"):
+        page = (await edge.client.get(path)).text
+        assert "<script" not in page
+        assert "style=" not in page
+        assert "http://" not in page
+        assert "https://" not in page
+
+
+async def test_before_the_first_report_nothing_is_claimed(edge: Edge) -> None:
+    page = words(await edge.client.get("/privacy/status"))
+    assert "The deleter has not reported yet." in page
+    assert "What should have gone is gone" not in page
+    assert "Nobody has looked at the store's rules yet" in page
+
+
+async def test_a_directory_is_said_to_have_no_rules(edge: Edge) -> None:
+    now = int(edge.clock.now)
+    await report(edge, SweepReport(at=now - 12, removed={"objects": 3}, lag_s=2.0), RulesReport(at=now, state="none"))
+    page = words(await edge.client.get("/privacy/status"))
+    assert "Yes. What should have gone is gone." in page
+    assert "a directory has no lifecycle rules" in page
+    assert "Last run12 seconds ago" in page
+    assert "removed 3 objects" in page
+
+
+async def test_a_deleter_that_is_silent_for_five_minutes_is_an_alarm(edge: Edge) -> None:
+    await report(edge, SweepReport(at=int(edge.clock.now), removed={}))
+    edge.clock.advance(299)
+    assert "has not reported" not in (await edge.client.get("/privacy/status")).text
+    edge.clock.advance(2)
+    page = await edge.client.get("/privacy/status")
+    assert 'class="alarms"' in page.text
+    assert "The deleter has not reported for 5 minutes." in words(page)
+
+
+async def test_rules_that_differ_are_an_alarm_that_says_how(edge: Edge) -> None:
+    now = int(edge.clock.now)
+    finding = "There is no rule for img/8d/."
+    await report(edge, SweepReport(at=now, removed={}), RulesReport(at=now, state="differ", findings=[finding]))
+    page = words(await edge.client.get("/privacy/status"))
+    assert page.count(finding) == 2
+    assert "it is not as the policy says" in page
+
+
+@pytest.mark.parametrize(
+    ("days_later", "gone_after_days", "said"),
+    [(2, None, "0 gone, 1 waiting"), (10, 2, "1 gone, 0 waiting"), (10, None, "0 gone, 0 waiting, 1 overdue")],
+)
+async def test_canaries_are_counted_by_their_state(
+    edge: Edge, days_later: int, gone_after_days: int | None, said: str
+) -> None:
+    planted_at = int(edge.clock.now)
+
+    def plant(day: int) -> CanaryRow:
+        gone_at = None if gone_after_days is None else planted_at + gone_after_days * DAY_S
+        return CanaryRow(
+            id=f"{day:032x}", class_days=1, key=f"img/1d/canary/{day}", planted_at=planted_at,
+            due_at=planted_at + 3 * DAY_S, gone_at=gone_at, forget_at=planted_at + 30 * DAY_S,
+        )  # fmt: skip
+
+    await edge.services.database.write(lambda db: db.add(plant(1)))
+    edge.clock.advance(days_later * DAY_S)
+    assert said in words(await edge.client.get("/privacy/status"))
+
+
+async def test_the_rules_asked_of_a_store_are_listed_with_their_digest(edge: Edge) -> None:
+    page = words(await edge.client.get("/privacy/status"))
+    digest = (await edge.client.get("/v1/privacy/retention")).json()["backstop_digest"]
+    assert f"Digest {digest}" in page
+    for rule in lifecycle_rules(load_policies()):
+        assert f"{rule.prefix}{rule.days} day" in page
