@@ -9,9 +9,14 @@ from edge.app import create_app
 from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
 from edge.domain.conduct import Clock, Conductor
+from edge.domain.deletions import Deletions
 from edge.domain.events import MemoryHub
 from edge.domain.keyring import Keyring
+from edge.domain.page_tokens import PageTokens
+from edge.domain.prompts import PromptSealer
+from edge.domain.receipts import Signer
 from edge.domain.runs import UNWATCHED_S, Runs
+from edge.domain.training import terms_of
 from edge.services import HEARTBEAT_S, Services
 from edge.settings import Settings
 from policies.load import load_policies
@@ -32,8 +37,12 @@ def build_services(
     store = open_store(settings.store)
     keyring = Keyring(settings.secret)
     hub = MemoryHub(policies.retention.classes.job_events.duration.total_seconds())
+    prompts = PromptSealer(database, policies.retention.classes.moderation_prompt.duration.total_seconds())
     forget_after_s = policies.retention.classes.job_state.duration.total_seconds()
+    terms = terms_of(policies, settings.training_key)
     conductor = Conductor(generator, database, store, keyring, clock, forget_after_s)
+    runs = Runs(conductor, database, hub, keyring, prompts, policies, terms, clock, unwatched_s)
+    signer = Signer(keyring)
     return Services(
         settings=settings,
         policies=policies,
@@ -42,7 +51,19 @@ def build_services(
         generator=generator,
         hub=hub,
         keyring=keyring,
-        runs=Runs(conductor, database, hub, keyring, policies, clock, unwatched_s),
+        prompts=prompts,
+        runs=runs,
+        signer=signer,
+        deletions=Deletions(
+            issuer=settings.public_url,
+            database=database,
+            store=store,
+            runs=runs,
+            signer=signer,
+            policies=policies,
+            clock=clock,
+        ),
+        page_tokens=PageTokens(keyring),
         clock=clock,
         heartbeat_s=heartbeat_s,
     )

@@ -26,6 +26,9 @@ from edge.routes.images import image_routes
 from edge.routes.models import model_routes
 from edge.routes.pages import front_page
 from edge.routes.privacy import privacy_routes
+from edge.routes.privacy_me import me_routes
+from edge.routes.privacy_requests import request_routes
+from edge.routes.receipts import key_set, receipt_routes
 from edge.services import Services
 
 HERE = Path(__file__).parent
@@ -44,6 +47,10 @@ def create_app(services: Services) -> Litestar:
             model_routes,
             delivery_routes,
             *privacy_routes,
+            me_routes,
+            request_routes,
+            key_set,
+            receipt_routes,
             create_static_files_router(
                 "/static",
                 directories=[HERE / "static"],

@@ -4,9 +4,14 @@ from dataclasses import dataclass
 
 from edge.db.database import Database
 from edge.domain.conduct import Clock
+from edge.domain.deletions import Deletions
 from edge.domain.events import EventHub
 from edge.domain.keyring import Keyring
+from edge.domain.page_tokens import PageTokens
+from edge.domain.prompts import PromptSealer
+from edge.domain.receipts import Signer
 from edge.domain.runs import Runs
+from edge.domain.training import Terms, terms_of
 from edge.settings import Settings
 from policies.schema import Plan, Policies
 from serve_app.contract import Generator
@@ -24,7 +29,11 @@ class Services:
     generator: Generator
     hub: EventHub
     keyring: Keyring
+    prompts: PromptSealer
     runs: Runs
+    signer: Signer
+    deletions: Deletions
+    page_tokens: PageTokens
     clock: Clock
     heartbeat_s: float = HEARTBEAT_S
 
@@ -36,6 +45,10 @@ class Services:
     def forget_after_s(self) -> float:
         """How long a job's bare state outlives its last picture."""
         return self.policies.retention.classes.job_state.duration.total_seconds()
+
+    @property
+    def training(self) -> Terms:
+        return terms_of(self.policies, self.settings.training_key)
 
     @property
     def anonymous_plan(self) -> Plan:

@@ -91,7 +91,7 @@ class Deletions:
         stays = partial(self._left_of_jobs, job_ids=[job.id])
         ended = JobRow.id == job.id
         erase_rows: Callable[[Session], Counts] = (
-            (lambda _: Counts()) if is_under_way else (lambda db: Counts(generations=_delete_ended(db, ended)))
+            (lambda _: Counts()) if is_under_way else (lambda db: Counts(generations=jobs.delete_ended(db, ended)))
         )
         return await self._conclude(gone, erase_rows=erase_rows, stays=stays)
 
@@ -207,15 +207,11 @@ def _erase_rows_of(db: Session, owner: Owner) -> Counts:
     requests = update(RightsRequestRow).where(owned(RightsRequestRow, owner)).values(owner_kind=None, owner_id=None)
     is_session = owner.kind == "session"
     return Counts(
-        generations=_delete_ended(db, owned(JobRow, owner)),
+        generations=jobs.delete_ended(db, owned(JobRow, owner)),
         prompts=erase_prompts(db, owner),
         sessions=changed(db, delete(SessionRow).where(SessionRow.id == owner.id)) if is_session else 0,
         rights_requests=changed(db, requests),
     )
-
-
-def _delete_ended(db: Session, which: ColumnElement[bool]) -> int:
-    return changed(db, delete(JobRow).where(which, JobRow.status.not_in(jobs.OPEN_STATES)))
 
 
 def _requests_left(db: Session, owner: Owner) -> tuple[int, int | None]:

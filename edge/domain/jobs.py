@@ -143,8 +143,8 @@ def visible(now: float) -> tuple[ColumnElement[bool], ...]:
     return ImageRow.erased_at.is_(None), ImageRow.delete_at > int(now)
 
 
-def delete_ended(db: Session, job_id: JobId) -> None:
-    db.execute(delete(JobRow).where(JobRow.id == job_id, JobRow.status.not_in(OPEN_STATES)))
+def delete_ended(db: Session, which: ColumnElement[bool]) -> int:
+    return changed(db, delete(JobRow).where(which, JobRow.status.not_in(OPEN_STATES)))
 
 
 def forget_jobs(db: Session, now: float, limit: int) -> int:

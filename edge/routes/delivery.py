@@ -12,11 +12,11 @@ from litestar.params import PathParameter, QueryParameter
 
 from edge.db.rows import ImageRow
 from edge.domain.addresses import Address, digest, read_address
-from edge.domain.erasure import erase_for_caller
 from edge.domain.jobs import find_addressed
 from edge.errors import Gone, NotFound, Refusal
 from edge.guards.auth import ApiRequest
 from edge.routes.byte_range import requested_range
+from edge.routes.deletion import Deleted, deleted
 from edge.routes.documented import problems
 from edge.routes.given import GivenServices
 from edge.services import Services
@@ -60,16 +60,10 @@ async def deliver_image(
     return _picture(data, request, headers, f"image/{row.output_format}")
 
 
-@delete("/{token:str}", status_code=204, responses=problems(404, 410))
-async def delete_addressed_image(token: TokenPath, services: GivenServices) -> None:
+@delete("/{token:str}", status_code=200, responses=problems(404, 410))
+async def delete_addressed_image(token: TokenPath, services: GivenServices) -> Deleted:
     row = await _find(_read(token, services), token, services)
-    await erase_for_caller(
-        ImageRow.id == row.id,
-        store=services.store,
-        database=services.database,
-        now=services.clock(),
-        forget_after_s=services.forget_after_s,
-    )
+    return deleted(await services.deletions.delete_image(row))
 
 
 def _read(token: str, services: Services) -> Address:

@@ -7,14 +7,13 @@ from litestar import Response, Router, delete, get, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter
 
-from edge.db.rows import ImageRow, JobRow
+from edge.db.rows import JobRow
 from edge.domain import jobs
-from edge.domain.erasure import erase_for_caller
-from edge.domain.events import Ended
 from edge.domain.orders import Order, order_job
 from edge.domain.owner import Caller, JobId
 from edge.domain.requests import JobRequest
 from edge.errors import BadInput, NotFound
+from edge.routes.deletion import Deleted, deleted
 from edge.routes.documented import api_errors
 from edge.routes.generation_events import follow_ended, follow_job
 from edge.routes.given import GivenCaller, GivenServices
@@ -46,7 +45,7 @@ DryRun = Annotated[bool, QueryParameter(name="dry_run", description="Only quote;
 async def create_generation(
     data: JSONBody[JobRequest], caller: GivenCaller, services: GivenServices, dry_run: DryRun = False
 ) -> Response[Generation | Quote]:
-    order = order_job(data, caller.plan, services.policies)
+    order = order_job(data, caller.plan, services.policies, services.training)
     if dry_run:
         return Response(_quote(order, await services.generator.status(order.model)), status_code=200)
     unwatched = bool(data.cancel_when_unwatched)
@@ -79,6 +78,7 @@ async def show_generation(job_id: JobIdPath, caller: GivenCaller, services: Give
             description="Server-sent events: queued, step, preview, image, and last the status.",
             generate_examples=False,
         ),
+        204: ResponseSpec(None, description="Nothing came after `Last-Event-ID`, and nothing will: stop asking."),
         **api_errors(404),
     },
 )
@@ -87,48 +87,26 @@ async def follow_generation(
     caller: GivenCaller,
     services: GivenServices,
     last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_length=20)] = None,
-) -> EventStream:
+) -> EventStream | Response[None]:
     if last_event_id is not None and not (last_event_id.isascii() and last_event_id.isdecimal()):
         raise BadInput("not the id of an event", param="Last-Event-ID")
     job = await _find(job_id, caller, services)
     channel = services.hub.find(JobId(job.id))
     if channel is None:
         return EventStream(follow_ended(job.id, caller, services))
+    after = int(last_event_id or 0)
+    if channel.is_over(after):
+        return Response(None, status_code=204)
     run = services.runs.find(job.id)
     output_format = run.order.output_format if run else "png"  # no previews come without a run
-    listener = channel.listen(after=int(last_event_id) if last_event_id else None)
+    listener = channel.listen(after)
     return EventStream(follow_job(job.id, output_format, listener, caller, services))
 
 
-@delete("/{job_id:str}", status_code=204, responses=api_errors(404))
-async def delete_generation(job_id: JobIdPath, caller: GivenCaller, services: GivenServices) -> None:
-    """Cancels a generation that is under way; deletes one that has ended, with its images."""
-    job = await _find(job_id, caller, services)
-    if run := services.runs.find(job.id):
-        run.cancel()
-        await run.finished()
-    elif job.status in jobs.OPEN_STATES:
-        await _cancel_elsewhere(job, services)
-    else:
-        await _delete(job, services)
-
-
-async def _cancel_elsewhere(job: JobRow, services: Services) -> None:
-    """The edge that looks after it hears of it when it writes."""
-    ended = Ended("cancelled", "cancelled")
-    ending = jobs.Ending(JobId(job.id), job.epoch, ended, services.clock(), services.forget_after_s)
-    await services.database.write(jobs.ended(ending))
-
-
-async def _delete(job: JobRow, services: Services) -> None:
-    await erase_for_caller(
-        ImageRow.job_id == job.id,
-        store=services.store,
-        database=services.database,
-        now=services.clock(),
-        forget_after_s=services.forget_after_s,
-    )
-    await services.database.write(partial(jobs.delete_ended, job_id=JobId(job.id)))
+@delete("/{job_id:str}", status_code=200, responses=api_errors(404))
+async def delete_generation(job_id: JobIdPath, caller: GivenCaller, services: GivenServices) -> Deleted:
+    """Cancels a generation that is under way; deletes one that has ended. What it made goes in both cases."""
+    return deleted(await services.deletions.delete_generation(await _find(job_id, caller, services)))
 
 
 async def _find(job_id: str, caller: Caller, services: Services) -> JobRow:

@@ -12,18 +12,18 @@ from litestar.params import JSONBody, PathParameter
 
 from edge.db.rows import ImageRow
 from edge.domain import jobs
-from edge.domain.erasure import erase_for_caller
 from edge.domain.events import Ended
 from edge.domain.orders import order_images
 from edge.domain.owner import Caller
 from edge.domain.requests import ImageRequest
 from edge.domain.run import Run
-from edge.errors import Cancelled, GenerationFailed, NotFound
+from edge.errors import NotFound
 from edge.guards.auth import ApiRequest
+from edge.routes.deletion import Deleted, deleted
 from edge.routes.documented import api_errors
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.image_stream import stream_images
-from edge.routes.replies import ImagesReply, StoredImage, image_data, stored_image
+from edge.routes.replies import ImagesReply, StoredImage, image_data, refusal_of, stored_image
 from edge.routes.sse import EventStream
 from edge.routes.strict_body import StrictBody
 from edge.services import Services
@@ -36,12 +36,12 @@ ImageIdPath = Annotated[str, PathParameter(description="An image's id.", max_len
     dto=StrictBody[ImageRequest],
     return_dto=None,
     status_code=200,
-    responses={200: ResponseSpec(ImagesReply, generate_examples=False), **api_errors(413, 415)},
+    responses={200: ResponseSpec(ImagesReply, generate_examples=False), **api_errors(409, 413, 415)},
 )
 async def generate_images(
     data: JSONBody[ImageRequest], request: ApiRequest, caller: GivenCaller, services: GivenServices
 ) -> Response[ImagesReply | None]:
-    order = order_images(data, caller.plan, services.policies)
+    order = order_images(data, caller.plan, services.policies, services.training)
     run = await services.runs.start_call(caller, order, keeps_some=bool(data.stream))
     if data.stream:
         return EventStream(await stream_images(run, caller, services))  # pyright: ignore[reportReturnType]
@@ -55,16 +55,9 @@ async def show_image(image_id: ImageIdPath, caller: GivenCaller, services: Given
     return stored_image(await _find(image_id, caller, services), caller, services)
 
 
-@delete("/images/{image_id:str}", status_code=204, responses=api_errors(404))
-async def delete_image(image_id: ImageIdPath, caller: GivenCaller, services: GivenServices) -> None:
-    row = await _find(image_id, caller, services)
-    await erase_for_caller(
-        ImageRow.id == row.id,
-        store=services.store,
-        database=services.database,
-        now=services.clock(),
-        forget_after_s=services.forget_after_s,
-    )
+@delete("/images/{image_id:str}", status_code=200, responses=api_errors(404))
+async def delete_image(image_id: ImageIdPath, caller: GivenCaller, services: GivenServices) -> Deleted:
+    return deleted(await services.deletions.delete_image(await _find(image_id, caller, services)))
 
 
 @asynccontextmanager
@@ -86,11 +79,9 @@ async def _cancel_on_disconnect(request: ApiRequest, run: Run) -> None:
 
 
 def _images_reply(run: Run, ended: Ended, caller: Caller, services: Services) -> ImagesReply:
-    """Raises GenerationFailed, Cancelled."""
-    if ended.status == "cancelled":
-        raise Cancelled("the client hung up")
+    """Raises what `refusal_of` says."""
     if ended.status != "succeeded":
-        raise GenerationFailed(ended.error_code or "engine_failed", retry_after_s=ended.retry_after_s)
+        raise refusal_of(ended)
     order = run.order
     made = [run.made[index] for index in sorted(run.made)]
     return ImagesReply(

@@ -28,7 +28,7 @@ async def test_a_job_is_accepted_and_can_be_fetched(edge: Edge) -> None:
     assert (job["status"], job["ended_at"], job["n"]) == ("succeeded", START, 2)
     images = job["images"]
     assert isinstance(images, list)
-    assert [image["seed"] for image in images] == [4, 5]
+    assert [(image["index"], image["seed"]) for image in images] == [(0, 4), (1, 5)]
     assert all([(await edge.client.get(image["url"])).status_code == 200 for image in images])
 
 
@@ -36,7 +36,7 @@ async def test_a_failed_job_says_why(edge: Edge) -> None:
     edge.generator.failure = Failed("overloaded", "inner words", 3.0)
     job = await ended(edge, await submitted(edge))
     assert job["status"] == "failed"
-    assert job["error"] == {"code": "overloaded", "message": "Too much is waiting already."}
+    assert job["error"] == {"code": "overloaded", "message": "Too much is waiting already.", "retry_after_s": 5}
 
 
 async def test_a_running_job_is_cancelled_and_a_finished_one_deleted(edge: Edge) -> None:
@@ -45,10 +45,10 @@ async def test_a_running_job_is_cancelled_and_a_finished_one_deleted(edge: Edge)
     await edge.generator.started.wait()
     address = f"/v1/generations/{job_id}"
     assert (await edge.client.get(address)).json()["status"] == "running"
-    assert (await edge.client.delete(address)).status_code == 204
+    assert (await edge.client.delete(address)).status_code == 200
     assert edge.generator.cancelled.is_set()
     assert (await edge.client.get(address)).json()["status"] == "cancelled"
-    assert (await edge.client.delete(address)).status_code == 204
+    assert (await edge.client.delete(address)).status_code == 200
     assert (await edge.client.get(address)).status_code == 404
 
 

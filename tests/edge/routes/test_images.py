@@ -1,9 +1,11 @@
+import asyncio
 import base64
 
 import pytest
 
 from serve_app.contract import Failed
 from tests.edge.edges import START, Edge
+from tests.edge.routes.test_image_stream import events_of
 from tests.edge.scripted_generator import PIXEL
 
 
@@ -116,7 +118,7 @@ async def test_an_owner_sees_and_deletes_an_image(edge: Edge) -> None:
     [made] = reply.json()["data"]
     shown = (await edge.client.get(f"/v1/images/{made['id']}")).json()
     assert (shown["url"], shown["seed"], shown["steps"], shown["guidance"]) == (made["url"], 5, 9, 2.0)
-    assert (await edge.client.delete(f"/v1/images/{made['id']}")).status_code == 204
+    assert (await edge.client.delete(f"/v1/images/{made['id']}")).status_code == 200
     assert (await edge.client.get(f"/v1/images/{made['id']}")).status_code == 404
     assert (await edge.client.get(made["url"])).status_code == 410
     assert await edge.services.store.keys("img/") == []
@@ -131,3 +133,18 @@ async def test_other_people_s_images_are_as_unknown_as_unknown_ones(edge: Edge) 
         assert theirs.status_code == unknown.status_code == 404
         assert theirs.json() == unknown.json()
     assert (await edge.client.get(made["url"])).status_code == 200
+
+
+async def test_a_call_that_its_caller_takes_back_says_so(edge: Edge) -> None:
+    edge.generator.hold.clear()
+    edge.sign_in(await edge.client.get("/v1/models"))
+    plain = asyncio.create_task(edge.draw())
+    await edge.generator.asked(1)
+    streamed = asyncio.create_task(edge.draw(stream=True))
+    await edge.generator.asked(2)
+    for job in (await edge.client.get("/v1/generations")).json()["data"]:
+        await edge.client.delete(f"/v1/generations/{job['id']}")
+    refused = await plain
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "cancelled")
+    [(_, last)] = events_of((await streamed).text)
+    assert last == refused.json()

@@ -1,0 +1,136 @@
+"""`/v1/privacy/me`: everything that is held of the caller, all of it as a zip, and its erasure.
+
+A session without an account is as much an owner as any other.
+"""
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated, Literal
+
+from litestar import Response, Router, delete, get
+from litestar.datastructures import Cookie
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import HeaderParameter
+from litestar.response import Stream
+from msgspec import Struct
+from sqlalchemy.orm import Session
+
+from edge.db.rows import ImageRow
+from edge.domain.export import Export, ExportedData
+from edge.domain.owner import Owner
+from edge.domain.rights import HeldClass, Readable, holdings, own_rows
+from edge.errors import BadInput
+from edge.guards.auth import ApiRequest, cookie_name
+from edge.routes.deletion import Deleted, deleted
+from edge.routes.documented import api_errors
+from edge.routes.given import GivenCaller, GivenServices
+from edge.services import Services
+from policies.publish import published
+
+CONFIRMED = "erase"
+ERASE = "erase everything"  # what a page's one-time token allows
+CLEAR = {"Clear-Site-Data": '"cache", "cookies", "storage"'}
+
+Confirmation = Annotated[
+    str,
+    HeaderParameter(
+        name="Sfumato-Confirm", max_length=128, description="`erase`, or the one-time token of /your-data."
+    ),
+]
+
+
+class HeldImage(Struct, frozen=True, kw_only=True):
+    """`expires_at` at the latest; with `on_download`, a minute after the first whole download."""
+
+    id: str
+    expires_at: int
+    on_download: bool
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """Everything that is held of you, by class of the policy. Times in Unix seconds."""
+
+    object: Literal["held"] = "held"
+    as_of: int
+    owner: Literal["session", "account"]
+    classes: list[HeldClass]
+    images: list[HeldImage]
+    training: str | None
+    undisclosed: str
+
+
+@get("/", responses=api_errors())
+async def show_held(caller: GivenCaller, services: GivenServices) -> Held:
+    now = services.clock()
+    ask = partial(holdings, owner=caller.owner, policies=services.policies, hub=services.hub, now=now)
+    held = await services.database.read(ask)
+    return Held(
+        as_of=int(now),
+        owner=caller.owner.kind,
+        classes=held.classes,
+        images=[HeldImage(id=row.id, expires_at=row.delete_at, on_download=row.on_download) for row in held.images],
+        training=held.training,
+        undisclosed=services.policies.retention.undisclosed,
+    )
+
+
+@get(
+    "/export",
+    responses={
+        200: ResponseSpec(
+            bytes,
+            media_type="application/zip",
+            description="A zip: `data.json`, `pictures/`, `README.txt`.",
+            generate_examples=False,
+        ),
+        **api_errors(),
+    },
+)
+async def export(caller: GivenCaller, services: GivenServices) -> Stream:
+    now = services.clock()
+    rows, images = await services.database.read(partial(_all_of, owner=caller.owner, services=services, now=now))
+    data = ExportedData(
+        made_at=datetime.fromtimestamp(now, UTC).isoformat(),
+        owner_kind=caller.owner.kind,
+        owner_id=caller.owner.id,
+        rows=rows,
+        policy=published(services.policies),
+    )
+    leaving = Export(data, images, caller.viewing_secret, services.store, now)
+    disposition = {"Content-Disposition": 'attachment; filename="sfumato-export.zip"'}
+    return Stream(leaving.stream(), media_type="application/zip", headers=disposition)
+
+
+@delete(
+    "/",
+    status_code=200,
+    responses={200: ResponseSpec(Deleted, generate_examples=False), **api_errors()},
+)
+async def erase_me(
+    request: ApiRequest, caller: GivenCaller, services: GivenServices, sfumato_confirm: Confirmation = ""
+) -> Response[Deleted]:
+    is_confirmed = sfumato_confirm == CONFIRMED or services.page_tokens.spend(
+        sfumato_confirm, caller.owner, ERASE, services.clock()
+    )
+    if not is_confirmed:
+        raise BadInput("everything would go: say so with the header `Sfumato-Confirm: erase`", param="Sfumato-Confirm")
+    reply = deleted(await services.deletions.delete_owner(caller.owner))
+    if "authorization" in request.headers:
+        return Response(reply)
+    return Response(reply, headers=CLEAR, cookies=[no_cookie(services)])
+
+
+def no_cookie(services: Services) -> Cookie:
+    """Ends the session in the browser."""
+    settings = services.settings
+    name = cookie_name(settings)
+    return Cookie(key=name, value="", max_age=0, path="/", secure=settings.is_https, httponly=True, samesite="lax")
+
+
+def _all_of(
+    db: Session, owner: Owner, services: Services, now: float
+) -> tuple[dict[str, list[dict[str, Readable]]], list[ImageRow]]:
+    return own_rows(db, owner), holdings(db, owner, services.policies, services.hub, now).images
+
+
+me_routes = Router("/v1/privacy/me", route_handlers=[show_held, export, erase_me], tags=["privacy"])
