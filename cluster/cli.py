@@ -100,12 +100,13 @@ def serve(*, address: str | None = None, tied: Tied = False) -> None:
         settings = Settings.from_env(os.environ)
         if not settings.serve_secret:
             raise SettingsError("SFUMATO_SERVE_SECRET must be set: the bearer between edge and replicas")
-        _require_models(settings.models, load_policies(settings.policies).models.models)
+        policies = load_policies(settings.policies)
+        _require_models(settings.models, policies.models.models)
     set_ray_environment(os.environ, alone=address is None)
 
     from cluster.serving import run_serve
 
-    run_serve(settings, address)
+    run_serve(settings, address, policies)
 
 
 @app.command
@@ -149,17 +150,19 @@ def bench(*rows: str, rounds: int = 5, seconds: float = 8.0) -> None:
 
 @policies.command
 def check(directory: Path | None = None) -> None:
-    """Read the policy files and say whether they hold together.
+    """Read the policy files and say whether they hold together; and each model's digest, for `previous_digest`.
 
     Parameters
     ----------
     directory
         Where they lie. Default: SFUMATO_POLICIES or the package's own.
     """
-    from policies.load import PolicyError, load_policies
+    from policies.load import PolicyError, load_policies, model_digest
 
     with _one_line(PolicyError):
         loaded = load_policies(directory or _own_policies())
+    for name, model in loaded.models.models.items():
+        print(f"{name}: digest {model_digest(model)}")  # noqa: T201
     print(f"{len(loaded.plans.plans)} plans, {len(loaded.models.models)} models: all agree")  # noqa: T201  its answer
 
 

@@ -16,6 +16,17 @@ from policies.schema import Dated, Model, ModelsPolicy, PlansPolicy, Policies, R
 from policies.size import parse_size
 
 DatedT = TypeVar("DatedT", bound=Dated)
+DRAWN_FROM = (
+    "family",
+    "weights",
+    "sampler",
+    "sizes",
+    "native_size",
+    "max_prompt_tokens",
+    "steps",
+    "guidance",
+    "batching",
+)
 KEPT_FOR_A_TIME = {
     "job_state",
     "moderation_prompt",
@@ -47,8 +58,17 @@ def load_policies(directory: Path | None = None) -> Policies:
 
 
 def model_digest(model: Model) -> str:
-    """What edge and replica compare, so that neither works from another policy than the other."""
-    return hashlib.sha256(msgspec.json.encode(model, order="sorted")).hexdigest()[:16]
+    """What edge and replica compare, so that neither works from another policy than the other.
+
+    Of what a replica draws from alone: a new title or note stops nothing.
+    """
+    drawn_from = {name: getattr(model, name) for name in DRAWN_FROM}
+    return hashlib.sha256(msgspec.json.encode(drawn_from, order="sorted")).hexdigest()[:16]
+
+
+def accepted_digests(model: Model) -> set[str]:
+    """What a replica accepts: the digest of its own policy and, where the entry names it, of the one before."""
+    return {model_digest(model)} | ({model.previous_digest} if model.previous_digest else set[str]())
 
 
 def _read(path: Path, kind: type[DatedT]) -> DatedT:

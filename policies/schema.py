@@ -226,7 +226,11 @@ class Batching(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One model on offer. `weights` is a local directory; the embedded family brings its own and needs none."""
+    """One model on offer. `weights` is a local directory; the embedded family brings its own and needs none.
+
+    `previous_digest` is what `sfumato policies check` said before the last change of the entry: replicas accept it too,
+    so that they can be renewed first and the edges after them.
+    """
 
     title: Text
     family: Literal["embedded", "unet"]
@@ -242,6 +246,7 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     weights: str | None = None
     sampler: Literal["euler", "euler_ancestral"] = "euler"
     note: str = ""
+    previous_digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")] | None = None
 
 
 class ModelsPolicy(Dated, frozen=True, forbid_unknown_fields=True, kw_only=True):

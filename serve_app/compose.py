@@ -1,9 +1,9 @@
 """The one place that builds engines: for a Ray Serve replica, and in process for `sfumato up --no-ray`."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Set
 from datetime import date
 
-from policies.load import model_digest
+from policies.load import accepted_digests
 from policies.schema import Model, Policies
 from policies.size import parse_size
 from serve_app.contract import Event, Failed, GenerateRequest, ModelStatus
@@ -32,9 +32,12 @@ def build_engine(name: str, settings: Settings, policies: Policies) -> Engine:
 
 
 class Engines:
-    """Engines of several models in this process, as one `contract.Generator`."""
+    """Engines of several models in this process, as one `contract.Generator`.
 
-    def __init__(self, engines: Mapping[str, Engine], digests: Mapping[str, str]) -> None:
+    `digests` are those of the policies that each model's requests may be made under.
+    """
+
+    def __init__(self, engines: Mapping[str, Engine], digests: Mapping[str, Set[str]]) -> None:
         self._engines = engines
         self._digests = digests
 
@@ -43,7 +46,7 @@ class Engines:
         if engine is None:
             yield Failed(ModelUnavailable.code, "nothing here serves this model")
             return
-        if request.policy_digest != self._digests[request.model]:
+        if request.policy_digest not in self._digests[request.model]:
             yield Failed(PolicyMismatch.code, "edge and replica work from different policies", 5.0)
             return
         events = engine.generate(request)
@@ -70,7 +73,7 @@ class Engines:
 def build_engines(settings: Settings, policies: Policies) -> Engines:
     """An engine for each model of `settings.models`."""
     engines = {name: build_engine(name, settings, policies) for name in settings.models}
-    return Engines(engines, {name: model_digest(policies.models.models[name]) for name in engines})
+    return Engines(engines, {name: accepted_digests(policies.models.models[name]) for name in engines})
 
 
 def _usual_row(model: Model) -> RowSpec:

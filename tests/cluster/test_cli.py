@@ -44,6 +44,7 @@ def running(*arguments: str, cwd: Path, **env: str) -> Iterator[subprocess.Popen
 def test_policies_check_reads_the_shipped_files(tmp_path: Path):
     ended = sfumato("policies", "check", cwd=tmp_path)
     assert ended.returncode == 0
+    assert "sfumato-embedded: digest " in ended.stdout
     assert "all agree" in ended.stdout
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from policies.load import PolicyError, load_policies, model_digest
+from policies.load import DRAWN_FROM, PolicyError, accepted_digests, load_policies, model_digest
+from policies.schema import Model
 
 FILES = ["retention.toml", "plans.toml", "models.toml"]
 
@@ -135,8 +136,21 @@ def test_all_contradictions_are_named_at_once(directory: Path, edit: Edit):
     assert len(error_of(directory).splitlines()) == 2
 
 
-def test_the_digest_changes_with_the_model():
+def test_the_digest_is_of_what_a_replica_draws_from():
+    told = {"title", "licence", "created", "auto_size", "note", "previous_digest"}
+    assert {*DRAWN_FROM, *told} == set(Model.__struct_fields__)
     model = load_policies().models.models["sfumato-embedded"]
     warmer = msgspec.structs.replace(model, guidance=msgspec.structs.replace(model.guidance, default=3.0))
-    assert model_digest(model) == model_digest(load_policies().models.models["sfumato-embedded"])
-    assert model_digest(model) != model_digest(warmer)
+    renamed = msgspec.structs.replace(model, title="Another", note="better described")
+    assert model_digest(renamed) == model_digest(model)
+    assert model_digest(warmer) != model_digest(model)
+
+
+def test_the_digest_before_is_accepted_where_the_entry_names_it(directory: Path, edit: Edit):
+    before = load_policies(directory).models.models["sfumato-embedded"]
+    digest = model_digest(before)
+    edit("models.toml", "high = 28", "high = 30")
+    assert digest not in accepted_digests(load_policies(directory).models.models["sfumato-embedded"])
+    edit("models.toml", "high = 30 }", f'high = 30 }}\nprevious_digest = "{digest}"')
+    after = load_policies(directory).models.models["sfumato-embedded"]
+    assert accepted_digests(after) == {digest, model_digest(after)}
