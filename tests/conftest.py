@@ -1,11 +1,17 @@
 """Servers shared by the whole run, and what the run says about tests that it left out."""
 
 import os
-from collections.abc import Generator, Iterator, Sequence
+import uuid
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.servers import S3Server, seaweedfs
+from edge.db.database import Database, open_engine
+from edge.db.migrate import migrate
+from tests.servers import S3Server, ServerMissing, postgresql, seaweedfs
 
 GPU_TESTS = pytest.StashKey[list[str]]()
 
@@ -15,6 +21,42 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3, started by the first test that needs one."""
     with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A real PostgreSQL, started by the first test that needs one."""
+    try:
+        with postgresql() as url:
+            yield url
+    except ServerMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path}/home/sfumato.db"
+        return
+    server: str = request.getfixturevalue("postgresql_url")
+    name = f"t{uuid.uuid4().hex}"
+    operator = create_async_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
+    async with operator.connect() as connection:
+        await connection.execute(text(f"CREATE DATABASE {name}"))
+    yield f"{server}/{name}"
+    async with operator.connect() as connection:
+        await connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    await operator.dispose()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """With its tables."""
+    database = Database(open_engine(database_url))
+    await migrate(database.engine)
+    yield database
+    await database.close()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,7 @@
-"""Servers that tests run against: a real S3 from the SeaweedFS wheel. Each stops fully and leaves nothing behind."""
+"""Servers that tests run against: a real S3 from the SeaweedFS wheel, PostgreSQL and Ceph from Debian's packages.
+
+Each stops fully and leaves nothing behind.
+"""
 
 import contextlib
 import os
@@ -8,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Generator
@@ -28,6 +32,10 @@ SECRET_KEY = "tests-secret"
 
 class ServerDown(Exception):
     """The server did not come up; the message ends with the last of its log."""
+
+
+class ServerMissing(Exception):
+    """It is not installed; the message names the packages that bring it."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,31 @@ def seaweedfs(directory: Path) -> Generator[S3Server]:
     _remove_sockets([master, volume, filer, s3])
 
 
+@contextlib.contextmanager
+def postgresql() -> Generator[str]:
+    """A PostgreSQL of our own; its address lacks only the name of a database. Raises ServerMissing, ServerDown.
+
+    It refuses to run as root: then it runs as the user that its package makes, in a directory that this user may enter.
+    """
+    programs = _postgresql_programs()
+    as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+    [port] = free_ports(1)
+    with tempfile.TemporaryDirectory(prefix="sfumato-pg-") as name:
+        directory, data = Path(name), Path(name) / "data"
+        if as_user:
+            shutil.chown(directory, "postgres", "postgres")
+        initdb = [*as_user, str(programs / "initdb"), "--pgdata", str(data), "--username=sfumato", "--auth=trust"]
+        made = subprocess.run([*initdb, "--no-sync", "--encoding=UTF8"], cwd=directory, capture_output=True, text=True)
+        if made.returncode:
+            raise ServerDown(f"initdb: {made.stderr[-500:]}")
+        server = [*as_user, str(programs / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port)]
+        options = ["-c", "unix_socket_directories=", "-c", "fsync=off"]
+        log = directory / "postgres.log"
+        with log.open("wb") as output, _process([*server, *options], directory, output.fileno()) as process:
+            _wait_for_postgresql(programs, port, process, log)
+            yield f"postgresql+asyncpg://sfumato@127.0.0.1:{port}"
+
+
 def free_ports(count: int, *, grpc_offset: int = 0) -> list[int]:
     """Ports that nothing listens on now, nor `grpc_offset` above them; both below those of outgoing connections."""
     chosen: list[int] = []
@@ -137,6 +170,25 @@ def _remove_sockets(ports: list[int]) -> None:
         for number in (port, port + GRPC_OFFSET):
             for left in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):
                 left.unlink(missing_ok=True)
+
+
+def _postgresql_programs() -> Path:
+    """Debian keeps them off the path, by version."""
+    packaged = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    found = str(packaged[-1]) if packaged else shutil.which("initdb")
+    if found is None:
+        raise ServerMissing("PostgreSQL is not here (Debian: postgresql)")
+    return Path(found).parent
+
+
+def _wait_for_postgresql(programs: Path, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """It listens before it lets anyone in."""
+    give_up_s = monotonic() + START_S
+    while monotonic() < give_up_s and process.poll() is None:
+        if not subprocess.run([programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]).returncode:
+            return
+        Event().wait(0.1)
+    raise ServerDown(f"PostgreSQL did not answer: {log.read_text('utf-8', 'replace')[-500:]}")
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

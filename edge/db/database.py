@@ -6,13 +6,15 @@ session, must not keep it, and may be run a second time when a neighbour's failu
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+from asyncpg import PostgresError
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session
@@ -25,7 +27,7 @@ T = TypeVar("T")
 Work = Callable[[Session], T]
 MAX_SHARED = 256
 BUSY_TIMEOUT_MS = 5_000
-UNAVAILABLE = (InterfaceError, OperationalError, PoolTimeout)
+UNAVAILABLE = (InterfaceError, InternalError, OperationalError, PoolTimeout, PostgresError, OSError)
 
 
 class _Pending(Generic[T]):
@@ -51,11 +53,9 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Raises DatabaseUnavailable."""
-        try:
+        with _or_unavailable():
             async with self._sessions() as session:
                 return await session.run_sync(work)
-        except UNAVAILABLE as error:
-            raise DatabaseUnavailable from error
 
     async def write(self, work: Work[T]) -> T:
         """Returns when it is durable. Raises what the work raises, or DatabaseUnavailable: then nothing of it is."""
@@ -69,11 +69,9 @@ class Database:
         """Overwrite what deleted rows left in SQLite's log; others see to it themselves. Raises DatabaseUnavailable."""
         if self.engine.dialect.name != "sqlite":
             return
-        try:
+        with _or_unavailable():
             async with self.engine.connect() as connection:
                 await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
-        except UNAVAILABLE as error:
-            raise DatabaseUnavailable from error
 
     async def close(self) -> None:
         if self._writing is not None:
@@ -93,9 +91,10 @@ class Database:
     async def _write_together(self, shared: list[_Pending[object]]) -> bool:
         """False when one of them was wrong, and all were undone. A database that does not answer fails them all."""
         try:
-            async with self._sessions.begin() as session:
-                results = await session.run_sync(_all_of, [pending.work for pending in shared])
-        except UNAVAILABLE:
+            with _or_unavailable():
+                async with self._sessions.begin() as session:
+                    results = await session.run_sync(_all_of, [pending.work for pending in shared])
+        except DatabaseUnavailable:
             for pending in shared:
                 pending.fail(DatabaseUnavailable())
             return True
@@ -107,14 +106,26 @@ class Database:
 
     async def _write_alone(self, pending: _Pending[object]) -> None:
         try:
-            async with self._sessions.begin() as session:
-                result = await session.run_sync(pending.work)
-        except UNAVAILABLE:
-            pending.fail(DatabaseUnavailable())
+            with _or_unavailable():
+                async with self._sessions.begin() as session:
+                    result = await session.run_sync(pending.work)
         except Exception as error:  # noqa: BLE001  raised again where the work came from
             pending.fail(error)
         else:
             pending.succeed(result)
+
+
+@contextmanager
+def _or_unavailable() -> Generator[None]:
+    """Of errors that a driver gives no kind, such as a lost connection or a deadlock, none is the fault of the work."""
+    try:
+        yield
+    except UNAVAILABLE as error:
+        raise DatabaseUnavailable from error
+    except DBAPIError as error:
+        if type(error) is DBAPIError:
+            raise DatabaseUnavailable from error
+        raise
 
 
 def _all_of(db: Session, works: Sequence[Work[object]]) -> list[object]:

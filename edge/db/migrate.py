@@ -8,14 +8,17 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+ADVISORY_LOCK = 0x5F_0A_70  # a number of ours among those of the database
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 async def migrate(engine: AsyncEngine) -> None:
     async with _alone(engine), engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            await connection.execute(select(func.pg_advisory_xact_lock(ADVISORY_LOCK)))
         await connection.run_sync(_upgrade)
 
 

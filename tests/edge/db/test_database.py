@@ -1,32 +1,26 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date
 from functools import partial
 from pathlib import Path
+from threading import enumerate as enumerate_threads
 from typing import cast
 
 import pytest
-from sqlalchemy import Table, bindparam, event, select, update
+from sqlalchemy import Table, bindparam, event, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from edge.db.database import Database, open_engine
-from edge.db.migrate import migrate
 from edge.db.rows import SessionRow
 from edge.db.statements import Share
 from edge.domain.owner import Owner, OwnerId
 from edge.domain.sessions import touch_session
 from edge.errors import DatabaseUnavailable
+from tests.servers import free_ports
 
 NOW = 1_800_000_000.0
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(open_engine(f"sqlite+aiosqlite:///{tmp_path}/db"))
-    await migrate(database.engine)
-    yield database
-    await database.close()
 
 
 def touch(name: str) -> Callable[[Session], None]:
@@ -72,11 +66,41 @@ async def test_a_database_that_cannot_answer_says_so(tmp_path: Path) -> None:
     await database.close()
 
 
+async def test_a_postgresql_that_is_down_says_so() -> None:
+    database = Database(open_engine(f"postgresql+asyncpg://nobody@127.0.0.1:{free_ports(1)[0]}/none"))
+    for call in (database.read(lambda db: db.scalar(select(SessionRow.id))), database.write(touch("a"))):
+        with pytest.raises(DatabaseUnavailable):
+            await call
+    await database.close()
+
+
+async def test_connections_that_postgresql_ended_are_unavailable_and_then_replaced(postgresql_url: str) -> None:
+    def end_all(db: Session) -> None:
+        db.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"))
+
+    def one(db: Session) -> int | None:
+        return db.scalar(text("SELECT 1"))
+
+    database, other = (Database(open_engine(f"{postgresql_url}/postgres")) for _ in range(2))
+    assert await database.read(one) == 1
+    await other.read(end_all)
+    with pytest.raises(DatabaseUnavailable):
+        await database.read(one)
+    with suppress(DatabaseUnavailable):  # once more where the end has not been noticed yet
+        await database.read(one)
+    assert await database.read(one) == 1
+    await database.close()
+    await other.close()
+
+
 async def test_a_database_that_cannot_be_opened_cannot_be_compacted(tmp_path: Path) -> None:
     database = Database(open_engine(f"sqlite+aiosqlite:///{tmp_path}/nowhere/db"))
     with pytest.raises(DatabaseUnavailable):
         await database.compact()
     await database.close()
+    for thread in enumerate_threads():  # the driver's still has a word for this loop
+        if "_connection_worker" in thread.name:
+            await asyncio.to_thread(thread.join)
 
 
 async def test_shares_that_arrive_together_are_one_statement_and_each_gets_its_answer(database: Database) -> None:

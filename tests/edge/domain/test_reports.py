@@ -1,21 +1,10 @@
-from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from edge.db.database import Database, open_engine
-from edge.db.migrate import migrate
+from edge.db.database import Database
 from edge.db.rows import CanaryRow, ReportRow
 from edge.domain.reports import CanaryReport, RulesReport, SweepReport, put_report, read_canaries, read_report
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(open_engine(f"sqlite+aiosqlite:///{tmp_path}/db"))
-    await migrate(database.engine)
-    yield database
-    await database.close()
 
 
 async def test_the_newest_report_of_a_kind_replaces_the_one_before(database: Database):
