@@ -34,6 +34,14 @@ def changed(db: Session, statement: Update | Delete) -> int:
 
 def upsert(db: Session, row: type[RowT], *, key: Mapping[str, object], values: Mapping[str, object]) -> None:
     """Insert `key` with `values`; where the key exists, set those values instead."""
-    insert = sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
-    statement = insert(row).values({**key, **values})
+    statement = _insert(db, row).values({**key, **values})
     db.execute(statement.on_conflict_do_update(index_elements=list(key), set_=dict(values)))
+
+
+def add_missing(db: Session, row: type[RowT], values: Mapping[str, object]) -> None:
+    """Insert, unless its key is there."""
+    db.execute(_insert(db, row).values(dict(values)).on_conflict_do_nothing())
+
+
+def _insert(db: Session, row: type[RowT]) -> sqlite.Insert | postgresql.Insert:
+    return (sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert)(row)
