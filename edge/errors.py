@@ -9,12 +9,13 @@ EdgeError
     ├── CrossSite             403             cross_site
     ├── NotFound              404             not_found: unknown, or somebody else's: the answer is the same
     ├── MethodNotAllowed      405             method_not_allowed
+    ├── Cancelled             409             cancelled: the caller took it back
     ├── Gone                  410             gone: it was here and was deleted, by its time or by its owner
     ├── BodyTooLarge          413             body_too_large
     ├── UnsupportedMediaType  415             unsupported_media_type
-    ├── Cancelled             499             cancelled: nobody waits for this reply
     ├── GenerationFailed      500, 503        the codes of `serve_app.errors`, and edge_lost
     ├── NotReady              503             not_ready: a probe's answer
+    ├── NoDayKey              503             prompt_key_missing: a prompt cannot be kept sealed, so nothing is made
     └── DatabaseUnavailable   503             database_unavailable
 """
 
@@ -32,6 +33,7 @@ MESSAGES = {
     "model_unavailable": "Nothing serves this model now.",
     "overloaded": "Too much is waiting already.",
     "policy_mismatch": "Parts of the service disagree about the policies in force.",
+    "prompt_key_missing": "There is no key to keep today's prompts under; the sweeper makes one.",
     "replica_lost": "The machine that was drawing was lost.",
     "store_unavailable": "The picture could not be stored.",
 }
@@ -94,6 +96,14 @@ class MethodNotAllowed(Refusal):
     code = "method_not_allowed"
 
 
+class Cancelled(Refusal):
+    status = 409
+    code = "cancelled"
+
+    def __init__(self) -> None:
+        super().__init__(message_for(self.code))
+
+
 class Gone(Refusal):
     status = 410
     code = "gone"
@@ -109,19 +119,14 @@ class UnsupportedMediaType(Refusal):
     code = "unsupported_media_type"
 
 
-class Cancelled(Refusal):
-    status = 499
-    code = "cancelled"
-
-
 class GenerationFailed(Refusal):
     """Carries the code the engine gave; what it said stays inside."""
 
     def __init__(self, code: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(message_for(code), retry_after_s=retry_after_s)
+        super().__init__(
+            message_for(code), retry_after_s=usual_wait_s(code) if retry_after_s is None else retry_after_s
+        )
         self.code = code
-        if code in TEMPORARY and retry_after_s is None:
-            self.retry_after_s = RETRY_AFTER_S
 
 
 class NotReady(Refusal):
@@ -130,6 +135,14 @@ class NotReady(Refusal):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retry_after_s=RETRY_AFTER_S)
+
+
+class NoDayKey(Refusal):
+    status = 503
+    code = "prompt_key_missing"
+
+    def __init__(self) -> None:
+        super().__init__(message_for(self.code), retry_after_s=RETRY_AFTER_S)
 
 
 class DatabaseUnavailable(Refusal):
@@ -142,6 +155,11 @@ class DatabaseUnavailable(Refusal):
 
 def message_for(code: str) -> str:
     return MESSAGES.get(code, MESSAGES["engine_failed"])
+
+
+def usual_wait_s(code: str) -> float | None:
+    """Before another try makes sense; None where it makes none."""
+    return RETRY_AFTER_S if code in TEMPORARY else None
 
 
 def status_of(refusal: Refusal) -> int:

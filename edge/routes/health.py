@@ -1,4 +1,7 @@
-"""`/healthz`: this process answers. `/readyz`: database, object store and a model do too, so a picture can be made."""
+"""`/healthz`: this process answers. `/readyz`: all else that a picture needs is there too.
+
+That is the database, a key for today's prompts, the object store and a model.
+"""
 
 from litestar import get
 from msgspec import Struct
@@ -26,6 +29,7 @@ async def readyz(services: GivenServices) -> Health:
         raise NotReady("this server is being taken out of service")
     try:
         await services.database.read(_ask)
+        await services.prompts.key(services.clock())
         await services.store.check()
         for model in services.anonymous_plan.models:
             if not (await services.generator.status(model)).ready:

@@ -11,6 +11,7 @@ from httpx2 import ASGITransport, AsyncClient, Response
 from litestar import Litestar
 
 from cluster.compose_edge import build_services
+from cluster.day_keys import DayKeys, make_day_keys
 from edge.app import create_app
 from edge.services import Services
 from edge.settings import Settings
@@ -49,7 +50,16 @@ class Edge:
         """The app has started, and `client` talks to it in this very event loop."""
         transport = ASGITransport(self.app)  # pyright: ignore[reportArgumentType]  both mean ASGI
         async with started(self.app), AsyncClient(transport=transport, base_url=BASE_URL) as self.client:
+            await self.make_day_keys()
             yield self
+
+    @property
+    def keys(self) -> DayKeys:
+        return DayKeys(self.home / "keys")
+
+    async def make_day_keys(self) -> None:
+        """As the sweeper does."""
+        await make_day_keys(self.keys, self.services.database, self.clock())
 
     async def draw(self, **fields: object) -> Response:
         return await self.client.post("/v1/images/generations", json={"prompt": "a red apple", **fields})
