@@ -5,6 +5,8 @@ import signal
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
 from typing import NoReturn
 
 import ray
@@ -12,7 +14,8 @@ from ray import serve
 from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 
-from cluster.ray_directory import ray_directory
+from cluster.ray_directory import empty_logs, ray_directory
+from policies.schema import Policies
 from serve_app.replica import application
 from serve_app.settings import Settings
 
@@ -24,23 +27,31 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
 
 
-def run_serve(settings: Settings, address: str | None) -> None:
-    """Starts Ray here, or joins the cluster at `address`. SIGTERM and SIGINT end it, and a Ray of its own."""
-    with _started_here(settings) if address is None else _joined(address):
+def run_serve(settings: Settings, address: str | None, policies: Policies) -> None:
+    """Starts Ray here, or joins the cluster at `address`. SIGTERM and SIGINT end it, and a Ray of its own.
+
+    A Ray of its own keeps no line of its logs for longer than the policy says.
+    """
+    with _started_here(settings) if address is None else _joined(address) as directory:
         for number in STOP_SIGNALS:  # only now: Ray sets handlers of its own when it starts
             signal.signal(number, _leave)
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
-        serve.start(http_options=HTTPOptions(host="127.0.0.1", port=settings.serve_port), logging_config=QUIET)
+        serve.start(http_options=HTTPOptions(host=settings.serve_host, port=settings.serve_port), logging_config=QUIET)
         for model in settings.models:
-            serve.run(application({"model": model}), name=model, route_prefix=f"/m/{model}")
+            args = {"model": model, "num_gpus": str(policies.models.models[model].gpus)}
+            serve.run(application(args), name=model, route_prefix=f"/m/{model}")
             log.info("serving %s", model)
-        _wait_while_ray_lives()
+        wait_while_ray_lives(directory, policies.retention.classes.logs.duration)
 
 
-def _wait_while_ray_lives() -> NoReturn:
+def wait_while_ray_lives(directory: Path | None, logs_kept_for: timedelta) -> NoReturn:
     """Ray does not tell its driver that all nodes died, and without one nothing here would come back."""
+    emptied_at = time.time()
     while any(node["Alive"] for node in ray.nodes()):
         time.sleep(BEAT_S)
+        if directory and time.time() - emptied_at >= logs_kept_for.total_seconds():
+            empty_logs(directory)
+            emptied_at = time.time()
     log.error("Ray's node is gone")
     raise SystemExit(1)
 
@@ -62,7 +73,8 @@ def _joined(address: str) -> Generator[None]:
 
 
 @contextmanager
-def _started_here(settings: Settings) -> Generator[None]:
+def _started_here(settings: Settings) -> Generator[Path]:
+    """Where it keeps its files."""
     with ray_directory(settings.home) as directory:
         ray.init(
             address="local",
@@ -74,6 +86,6 @@ def _started_here(settings: Settings) -> Generator[None]:
             _temp_dir=str(directory),
         )
         try:
-            yield
+            yield directory
         finally:
             ray.shutdown()  # ends its daemons, and with them Serve

@@ -228,6 +228,7 @@ class Batching(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One model on offer. `weights` is a local directory; the embedded family brings its own and needs none.
 
+    `gpus` is what each replica asks of Ray, parts of one included; with 0 it takes the device that it sees.
     `previous_digest` is what `sfumato policies check` said before the last change of the entry: replicas accept it too,
     so that they can be renewed first and the edges after them.
     """
@@ -245,6 +246,7 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     batching: Batching
     weights: str | None = None
     sampler: Literal["euler", "euler_ancestral"] = "euler"
+    gpus: Annotated[float, Meta(ge=0)] = 0.0
     note: str = ""
     previous_digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")] | None = None
 

@@ -21,6 +21,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     home: Path
     store: StoreSettings
     models: list[str]
+    serve_host: str
     serve_port: int
     serve_secret: str
     policies: Path | None = None
@@ -34,6 +35,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             home=Path(env.get("SFUMATO_HOME") or ".sfumato").absolute(),
             store=_store(env),
             models=_models(env),
+            serve_host=env.get("SFUMATO_SERVE_HOST") or "127.0.0.1",
             serve_port=_number(env, "SFUMATO_SERVE_PORT", MAX_PORT) or 8000,
             serve_secret=env.get("SFUMATO_SERVE_SECRET", ""),
             policies=Path(policies) if policies else None,

@@ -16,7 +16,7 @@ S3 = {
 def test_an_empty_environment_gives_the_defaults():
     settings = Settings.from_env({})
     assert settings.models == ["sfumato-embedded"]
-    assert settings.serve_port == 8000
+    assert (settings.serve_host, settings.serve_port) == ("127.0.0.1", 8000)
     assert settings.home.name == ".sfumato"
     assert settings.store.directory == settings.home / "objects"
     assert (settings.policies, settings.torch_threads, settings.store.s3_url) == (None, None, None)
@@ -32,6 +32,7 @@ def test_every_variable_is_read(tmp_path: Path):
         {
             "SFUMATO_HOME": str(tmp_path),
             "SFUMATO_MODELS": "one, two",
+            "SFUMATO_SERVE_HOST": "10.0.0.7",
             "SFUMATO_SERVE_PORT": "9000",
             "SFUMATO_SERVE_SECRET": "hush-hush",
             "SFUMATO_POLICIES": "/etc/sfumato",
@@ -43,7 +44,7 @@ def test_every_variable_is_read(tmp_path: Path):
     )
     assert settings.home == tmp_path
     assert settings.models == ["one", "two"]
-    assert (settings.serve_port, settings.torch_threads) == (9000, 2)
+    assert (settings.serve_host, settings.serve_port, settings.torch_threads) == ("10.0.0.7", 9000, 2)
     assert settings.policies == Path("/etc/sfumato")
     store = settings.store
     assert (store.s3_url, store.access_key, store.secret_key) == tuple(S3.values())
