@@ -45,7 +45,7 @@ class Told(Struct, frozen=True):
 
 
 class Listener:
-    """One reader's mailbox. Bounded: the latest step, a few previews, and the states, of which there are few."""
+    """One reader's mailbox. Bounded: the latest event of each name, and a few previews."""
 
     def __init__(self, leave: Callable[["Listener"], None]) -> None:
         self._leave = leave
@@ -53,15 +53,11 @@ class Listener:
         self._arrived = asyncio.Event()
 
     def tell(self, told: Told) -> None:
-        match told.event:
-            case Step():
-                self._waiting.pop("step", None)
-                self._waiting["step"] = told
-            case Preview(index=index, number=number):
-                self._drop_oldest_preview()
-                self._waiting["preview", index, number] = told
-            case _:
-                self._waiting["state", told.number] = told
+        if isinstance(told.event, Preview):
+            self._drop_oldest_preview()
+        name = _name(told.event)
+        self._waiting.pop(name, None)
+        self._waiting[name] = told
         self._arrived.set()
 
     async def take(self, within_s: float) -> list[Told]:
@@ -93,6 +89,10 @@ class Channel(Protocol):
 
     def listen(self, after: int | None = None) -> Listener:
         """Starts with the states numbered above `after`, and with the step it is at."""
+        ...
+
+    def is_over(self, after: int) -> bool:
+        """Whether nothing comes after the state of that number."""
         ...
 
 
@@ -143,6 +143,9 @@ class MemoryChannel:
             self._watched(True)
         return listener
 
+    def is_over(self, after: int) -> bool:
+        return "ended" in self._states and after >= self._number
+
     def _remembered(self, event: RunEvent) -> Told:
         match event:
             case Step():
@@ -150,24 +153,32 @@ class MemoryChannel:
                 return Told(event)
             case Preview():
                 return Told(event)
-            case Queued():
-                return self._numbered("queued", event)
-            case ImageReady(index=index):
-                return self._numbered(index, event)
-            case Ended():
-                return self._numbered("ended", event)
-
-    def _numbered(self, name: object, event: State) -> Told:
-        """A newer state of the same name takes the place of the older."""
-        self._number += 1
-        self._states.pop(name, None)
-        self._states[name] = told = Told(event, self._number)
-        return told
+            case state:
+                self._number += 1
+                name = _name(state)
+                self._states.pop(name, None)
+                self._states[name] = told = Told(state, self._number)
+                return told
 
     def _leave(self, listener: Listener) -> None:
         self._listeners.discard(listener)
         if not self._listeners:
             self._watched(False)
+
+
+def _name(event: RunEvent) -> object:
+    """A newer event of the same name takes the place of the older."""
+    match event:
+        case Step():
+            return "step"
+        case Queued():
+            return "queued"
+        case Ended():
+            return "ended"
+        case ImageReady(index=index):
+            return "image", index
+        case Preview(index=index, number=number):
+            return "preview", index, number
 
 
 class MemoryHub:

@@ -11,6 +11,7 @@ _MEANINGS = {
     401: "The key or session is unknown or has expired.",
     403: "The request came from another site.",
     404: "Unknown, or somebody else's.",
+    409: "It was cancelled meanwhile, by `DELETE /v1/generations/{id}`.",
     410: "It was here and is gone.",
     413: "The request is too large.",
     415: "The body is not `application/json`.",

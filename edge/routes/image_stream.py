@@ -7,9 +7,8 @@ from msgspec import UNSET, Struct, UnsetType
 from edge.domain.events import Ended, ImageReady, Listener, Told
 from edge.domain.owner import Caller
 from edge.domain.run import Run
-from edge.errors import GenerationFailed
 from edge.guards.refusals import error_reply
-from edge.routes.replies import image_url
+from edge.routes.replies import image_url, refusal_of
 from edge.routes.sse import PING, Chunks, sse_frame
 from edge.services import Services
 from policies.size import Pixels
@@ -62,12 +61,12 @@ class CompletedImage(Struct, frozen=True, kw_only=True):
 
 
 async def stream_images(run: Run, caller: Caller, services: Services) -> Chunks:
-    """Raises GenerationFailed while it still can: when the engine refuses at once."""
+    """Raises what `refusal_of` says while it still can: when the engine refuses at once."""
     listener = run.channel.listen()
     first = await listener.take(FIRST_EVENT_S)
     for told in first:
         if isinstance(told.event, Ended) and told.event.status != "succeeded":
-            raise _failure(told.event)
+            raise refusal_of(told.event)
     return _chunks(run, listener, first, caller, services)
 
 
@@ -97,7 +96,7 @@ def _chunk(told: Told, run: Run, caller: Caller, services: Services) -> bytes | 
             completed = _completed(index, run, caller, services)
             return sse_frame(completed, event=completed.type)
         case Ended() as ended if ended.status != "succeeded":
-            return sse_frame(error_reply(_failure(ended)))
+            return sse_frame(error_reply(refusal_of(ended)))
         case _:
             return None
 
@@ -131,7 +130,3 @@ def _completed(index: int, run: Run, caller: Caller, services: Services) -> Comp
         quality=order.quality,
         output_format=order.output_format,
     )
-
-
-def _failure(ended: Ended) -> GenerationFailed:
-    return GenerationFailed(ended.error_code or "engine_failed", retry_after_s=ended.retry_after_s)

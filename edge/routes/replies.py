@@ -8,11 +8,12 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from edge.db.rows import ImageRow, JobRow
+from edge.domain.events import Ended
 from edge.domain.images import token_for
 from edge.domain.orders import Order
 from edge.domain.owner import Caller
 from edge.domain.run import Made, Run
-from edge.errors import message_for
+from edge.errors import Cancelled, GenerationFailed, Refusal, message_for, usual_wait_s
 from edge.services import Services
 from policies.schema import Guidance, Model, Steps
 from policies.size import Pixels
@@ -46,11 +47,12 @@ class ImagesReply(Struct, frozen=True, kw_only=True):
 
 
 class StoredImage(Struct, frozen=True, kw_only=True):
-    """A picture that can still be seen."""
+    """A picture that can still be seen. With `on_download` it goes a minute after its first whole download."""
 
     id: str
     object: Literal["image"] = "image"
     generation: str
+    index: int
     url: str
     model: str
     seed: int
@@ -62,6 +64,7 @@ class StoredImage(Struct, frozen=True, kw_only=True):
     size_bytes: int
     created_at: int
     expires_at: int
+    on_download: bool
 
 
 class Queue(Struct, frozen=True):
@@ -70,8 +73,11 @@ class Queue(Struct, frozen=True):
 
 
 class JobError(Struct, frozen=True):
+    """`retry_after_s`: where another try makes sense, how long to wait before it."""
+
     code: str
     message: str
+    retry_after_s: float | None
 
 
 class Generation(Struct, frozen=True, kw_only=True):
@@ -154,6 +160,7 @@ def stored_image(row: ImageRow, caller: Caller, services: Services) -> StoredIma
     return StoredImage(
         id=row.id,
         generation=row.job_id,
+        index=row.position,
         url=image_url(row, caller, services),
         model=row.model,
         seed=row.seed,
@@ -165,6 +172,7 @@ def stored_image(row: ImageRow, caller: Caller, services: Services) -> StoredIma
         size_bytes=row.size_bytes,
         created_at=row.created_at,
         expires_at=row.delete_at,
+        on_download=row.on_download,
     )
 
 
@@ -178,11 +186,18 @@ def generation(job: JobRow, images: list[ImageRow], run: Run | None, caller: Cal
         n=job.images_asked,
         queue=Queue(queued.position, queued.eta_s) if queued else None,
         images=[stored_image(row, caller, services) for row in images],
-        error=JobError(job.error_code, message_for(job.error_code)) if job.error_code else None,
+        error=_job_error(job.error_code) if job.error_code else None,
         truncated=job.truncated,
         created_at=job.created_at,
         ended_at=job.ended_at,
     )
+
+
+def refusal_of(ended: Ended) -> Refusal:
+    """What a caller who waited for the pictures gets instead."""
+    if ended.status == "cancelled":
+        return Cancelled()
+    return GenerationFailed(ended.error_code or "engine_failed", retry_after_s=ended.retry_after_s)
 
 
 def model_card(name: str, model: Model, created: int) -> ModelCard:
@@ -199,3 +214,7 @@ def model_card(name: str, model: Model, created: int) -> ModelCard:
         guidance=model.guidance,
         note=model.note,
     )
+
+
+def _job_error(code: str) -> JobError:
+    return JobError(code, message_for(code), usual_wait_s(code))

@@ -22,7 +22,7 @@ export async function call(method, path, body = undefined, options = {}) {
   return reply;
 }
 
-export function refusal({ message, code, param, retry_after: retryAfterS }) {
+export function refusal({ message, code, param, retry_after_s: retryAfterS }) {
   return new Refusal(message ?? "Something went wrong here.", { code, param, retryAfterS });
 }
 

@@ -13,7 +13,7 @@ export async function drawKept(order, watch, signal) {
   if (queue) watch.queued(queue);
   const job = await follow(`/v1/generations/${id}`, watch, signal);
   if (job.status === "failed" || job.status === "blocked") throw refusal(job.error ?? {});
-  job.images.forEach((image, index) => watch.image(index, image));
+  for (const image of job.images) watch.image(image.index, image);
   return { isCancelled: job.status === "cancelled", isTruncated: job.truncated };
 }
 

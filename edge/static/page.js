@@ -53,6 +53,7 @@ function watching(pictures) {
       for (const picture of pictures) if (!picture.isReady) picture.sharpen((0.9 * step.done) / step.total);
     },
     image: (index, image) => {
+      if (pictures[index].isReady) return; // told again at the end, and perhaps deleted since
       pictures[index].finish(image);
       visit.add(pictures[index]);
       visit.mark(exhibited);
@@ -70,7 +71,7 @@ function begin(pictures) {
 function end(pictures, before, sentence) {
   running = null;
   progress.end(sentence);
-  const ready = pictures.filter((picture) => picture.isReady);
+  const ready = pictures.filter((picture) => picture.isReady && !picture.isGone);
   for (const picture of pictures) if (!picture.isReady) picture.discard();
   exhibit(ready.length ? ready : before.filter((picture) => !picture.isGone));
   busy(false);

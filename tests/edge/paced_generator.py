@@ -23,6 +23,8 @@ class PacedGenerator:
     def __init__(self, store: ObjectStore, clock: Callable[[], float]) -> None:
         self.requests: list[GenerateRequest] = []
         self.cancelled = asyncio.Event()
+        self.hold_end = asyncio.Event()
+        self.hold_end.set()
         self.failure: Failed | None = None
         self.truncates = False
         self._store = store
@@ -47,6 +49,7 @@ class PacedGenerator:
                     yield Preview(index, done - 1, picture(request, done))
             for index in range(request.n):
                 yield await self._image(request, index)
+            await self.hold_end.wait()
             yield Succeeded(self.truncates)
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled.set()

@@ -153,6 +153,24 @@ async def test_pictures_of_the_visit_stay_at_hand_and_again_takes_another_seed(v
     assert visitor.complaints == []
 
 
+async def test_a_picture_deleted_while_the_others_are_drawn_stays_away(visitor: Visitor, house: House) -> None:
+    page = visitor.page
+    await visitor.choose("Pictures", "2")
+    house.generator.hold_end.clear()
+    await visitor.ask("a red apple")
+    house.generator.let(STEPS)
+    await expect(page.locator("#thumbnails li")).to_have_count(2)
+    kept = await page.locator(".sight").last.get_attribute("src")
+    await page.get_by_role("button", name="Delete now").first.click()
+    await expect(page.locator("#thumbnails li")).to_have_count(1)
+    house.generator.hold_end.set()
+    await expect(page.get_by_role("button", name="Draw")).to_be_visible()
+    await expect(page.locator("#thumbnails li")).to_have_count(1)
+    await expect(page.get_by_role("timer")).to_have_text(COUNTDOWN)
+    await expect(page.locator(".sight")).to_have_attribute("src", str(kept))
+    assert visitor.complaints == []
+
+
 async def test_escape_cancels_what_is_being_drawn(visitor: Visitor, house: House) -> None:
     page = visitor.page
     await visitor.ask("a red apple")

@@ -17,6 +17,15 @@ async def test_a_slow_listener_gets_the_latest_step_only() -> None:
     assert await taken(listener) == [Step(999, 1000)]
 
 
+async def test_states_that_nobody_fetches_do_not_pile_up() -> None:
+    channel = MemoryChannel()
+    listener = channel.listen()
+    for position in range(1000):
+        channel.publish(Queued(position, 1.0))
+    channel.publish(ImageReady(0, "a"))
+    assert await taken(listener) == [Queued(999, 1.0), ImageReady(0, "a")]
+
+
 async def test_previews_that_nobody_fetches_do_not_pile_up() -> None:
     channel = MemoryChannel()
     listener = channel.listen()

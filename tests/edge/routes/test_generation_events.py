@@ -35,6 +35,13 @@ async def test_only_states_have_ids_and_can_be_replayed(edge: Edge) -> None:
     assert again == numbered[2:]
 
 
+async def test_a_replay_of_nothing_is_a_204_that_stops_the_browser(edge: Edge) -> None:
+    events = await submitted(edge)
+    last = (await followed(edge, events))[-1]["id"]
+    reply = await edge.client.get(events, headers={"last-event-id": last})
+    assert (reply.status_code, reply.content) == (204, b"")
+
+
 async def test_a_replay_adds_addresses_only_while_the_image_lives(edge: Edge) -> None:
     events = await submitted(edge)
     frames = await followed(edge, events)
