@@ -1,5 +1,7 @@
 """What a deployment decides about the edge, read once from the environment. Promises and prices are in the policies."""
 
+import base64
+import binascii
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,9 +12,13 @@ from edge.errors import SettingsError
 from serve_app.storage.store import StoreSettings
 
 MIN_SECRET_CHARACTERS = 32
+USUAL_PORTS = {"http": 80, "https": 443}
+TRAINING_KEY_BYTES = 32
 
 
 class Settings(Struct, frozen=True, kw_only=True):
+    """`training_key` is the public half; without one nothing is copied for training."""
+
     home: Path
     port: int
     public_url: str
@@ -22,6 +28,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     serve_secret: str
     store: StoreSettings
     policies: Path | None = None
+    training_key: bytes | None = None
 
     def __repr__(self) -> str:
         return f"<edge settings: {self.public_url}>"
@@ -46,6 +53,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             serve_secret=_secret(env, "SFUMATO_SERVE_SECRET"),
             store=_store(env),
             policies=Path(policies) if policies else None,
+            training_key=_public_key(env, "SFUMATO_TRAINING_KEY"),
         )
 
 
@@ -57,11 +65,16 @@ def _port(env: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _url(env: Mapping[str, str], name: str, default: str) -> str:
-    text = (env.get(name) or default).rstrip("/")
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
+    """An origin, in the one spelling that browsers send. Raises SettingsError."""
+    parts = urlsplit((env.get(name) or default).rstrip("/"))
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if parts.scheme not in USUAL_PORTS or not host or parts.username or parts.path or parts.query:
         raise SettingsError(f"{name} must look like https://example.org, without a path")
-    return text
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, USUAL_PORTS[parts.scheme]) else "")
 
 
 def _store(env: Mapping[str, str]) -> StoreSettings:
@@ -76,3 +89,16 @@ def _secret(env: Mapping[str, str], name: str) -> str:
     if len(value) < MIN_SECRET_CHARACTERS:
         raise SettingsError(f"{name} must be set, with at least {MIN_SECRET_CHARACTERS} characters")
     return value
+
+
+def _public_key(env: Mapping[str, str], name: str) -> bytes | None:
+    text = env.get(name)
+    if not text:
+        return None
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != TRAINING_KEY_BYTES:
+        raise SettingsError(f"{name} must be the public half of a key, {TRAINING_KEY_BYTES} bytes in base64")
+    return key

@@ -11,13 +11,14 @@ from functools import partial
 from typing import assert_never
 
 from edge.db.database import Database
-from edge.db.rows import ImageRow
+from edge.db.rows import ConsentRow, ImageRow
 from edge.domain import jobs
 from edge.domain.erasure import erase_for_caller, erase_strays
 from edge.domain.events import Ended, ImageReady
 from edge.domain.images import add_image, image_row
 from edge.domain.keyring import Keyring
 from edge.domain.run import Made, Run
+from edge.domain.training import consent_row, withdraw
 from edge.errors import DatabaseUnavailable
 from serve_app.contract import (
     Event,
@@ -104,8 +105,11 @@ class Conductor:
         row = None
         if run.order.kept:
             row = image_row(image, run.order, run.job_id, run.caller, self._keyring, self._clock())
-            if not await self._database.write(partial(add_image, row=row)):
-                await self._store.delete([row.key])
+            copy = run.terms and consent_row(image, run.caller.owner, run.terms, self._clock())
+            add = partial(add_image, row=row, copy=copy, accepted_at=run.job.created_at)
+            if unwanted := await self._database.write(add):
+                await self._store.delete(unwanted)
+            if row.key in unwanted:
                 return Ended("failed", "edge_lost")  # `_end` learns what stands
         run.made[image.index] = Made(image, row)
         run.channel.publish(ImageReady(image.index, row.id if row else None))
@@ -128,6 +132,15 @@ class Conductor:
 
     async def _drop_images(self, run: Run) -> None:
         """Nobody was told of them."""
+        if run.terms:
+            copies = ConsentRow.id.in_([made.row.id for made in run.made.values() if made.row])
+            await withdraw(
+                copies,
+                store=self._store,
+                database=self._database,
+                now=self._clock(),
+                forget_after_s=run.terms.proofs_kept_for_s,
+            )
         run.made.clear()
         await erase_for_caller(
             ImageRow.job_id == run.job_id,

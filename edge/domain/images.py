@@ -2,12 +2,13 @@
 
 from sqlalchemy.orm import Session
 
-from edge.db.rows import ImageRow
+from edge.db.rows import ConsentRow, ImageRow
 from edge.domain import jobs
 from edge.domain.addresses import address_for, address_token, digest
 from edge.domain.keyring import Keyring
 from edge.domain.orders import Order
 from edge.domain.owner import Caller, JobId
+from edge.domain.training import add_consent
 from serve_app.contract import Image
 
 
@@ -38,15 +39,17 @@ def image_row(image: Image, order: Order, job_id: JobId, caller: Caller, keyring
         token_digest=digest(address_token(address, keyring)),
         created_at=int(now),
         erased_at=None,
+        on_download=order.kept is not None and order.kept.on_download,
     )
 
 
-def add_image(db: Session, row: ImageRow) -> bool:
-    """False when its job is over, by somebody else's word: then the image is not to be kept."""
-    if jobs.is_open(db, row.job_id):
-        db.add(row)
-        return True
-    return False
+def add_image(db: Session, row: ImageRow, copy: ConsentRow | None, accepted_at: int) -> list[str]:
+    """Keys of objects that are not to be kept: all when the job is over, by somebody else's word; the copy for training
+    when a no came meanwhile."""
+    if not jobs.is_open(db, row.job_id):
+        return [row.key, copy.key] if copy else [row.key]
+    db.add(row)
+    return [copy.key] if copy and not add_consent(db, copy, accepted_at) else []
 
 
 def token_for(row: ImageRow, viewing_secret: bytes, keyring: Keyring) -> str:

@@ -12,25 +12,30 @@ from msgspec import Struct
 from edge.domain.addresses import PREFIX
 from edge.domain.owner import JobId
 from edge.domain.requests import MAX_SEED, ImageRequest, JobRequest, PictureRequest
+from edge.domain.training import Choice, Terms, refuse_what_cannot_be
 from edge.errors import BadInput
 from policies.load import model_digest
 from policies.schema import Model, Plan, Policies
 from policies.size import Pixels, parse_size
-from serve_app.contract import GenerateRequest, OutputFormat, Prompt, Slot, StoreOrder, Turn
+from serve_app.contract import GenerateRequest, OutputFormat, Prompt, Slot, StoreOrder, TrainingOrder, Turn
 
 MIN_RETENTION = timedelta(minutes=1)
 QUALITY_WORDS = {"standard": "medium", "hd": "high"}
 
 
 class Kept(Struct, frozen=True):
-    """How long the images are stored, and under which backstop."""
+    """How long the images are stored, and under which backstop. With `on_download` that is the longest."""
 
     seconds: int
     class_days: int
+    on_download: bool = False
 
 
 class Order(Struct, frozen=True):
-    """One generation, settled. `kept` is None where nothing is stored; `inline` where the reply carries the bytes."""
+    """One generation, settled. `kept` is None where nothing is stored; `inline` where the reply carries the bytes.
+
+    `training` is the call's own word, if it said one.
+    """
 
     model: str
     policy_digest: str
@@ -46,9 +51,14 @@ class Order(Struct, frozen=True):
     kept: Kept | None
     previews: int = 0
     inline: bool = False
+    training: Choice | None = None
+
+    @property
+    def is_kept_for_a_time(self) -> bool:
+        return self.kept is not None and not self.kept.on_download
 
 
-def order_images(request: ImageRequest, plan: Plan, policies: Policies) -> Order:
+def order_images(request: ImageRequest, plan: Plan, policies: Policies, terms: Terms) -> Order:
     """Raises BadInput."""
     kept = _kept(request, plan, policies)
     if kept is None and request.response_format == "url":
@@ -56,20 +66,22 @@ def order_images(request: ImageRequest, plan: Plan, policies: Policies) -> Order
     if request.partial_images is not None and not request.stream:
         raise BadInput("`partial_images` needs `stream`", param="partial_images")
     inline = bool(request.stream) or kept is None or request.response_format == "b64_json"
-    return _order(request, plan, policies, kept, previews=request.partial_images or 0, inline=inline)
+    return _order(request, plan, policies, terms, kept, previews=request.partial_images or 0, inline=inline)
 
 
-def order_job(request: JobRequest, plan: Plan, policies: Policies) -> Order:
+def order_job(request: JobRequest, plan: Plan, policies: Policies, terms: Terms) -> Order:
     """Raises BadInput."""
     kept = _kept(request, plan, policies)
     if kept is None:
         raise BadInput(
             "a job's images are fetched from the store, so they must be stored", param="retention", code="retention"
         )
-    return _order(request, plan, policies, kept, previews=request.partial_images or 0, inline=False)
+    return _order(request, plan, policies, terms, kept, previews=request.partial_images or 0, inline=False)
 
 
-def engine_request(order: Order, job_id: JobId, turn: Turn, slots: list[Slot]) -> GenerateRequest:
+def engine_request(
+    order: Order, job_id: JobId, turn: Turn, slots: list[Slot], training: TrainingOrder | None = None
+) -> GenerateRequest:
     kept = order.kept
     return GenerateRequest(
         job_id=job_id,
@@ -88,17 +100,19 @@ def engine_request(order: Order, job_id: JobId, turn: Turn, slots: list[Slot]) -
         previews=order.previews,
         inline=order.inline,
         store=StoreOrder(PREFIX, kept.class_days, kept.seconds, slots) if kept else None,
+        training=training,
     )
 
 
 def _order(
-    request: PictureRequest, plan: Plan, policies: Policies, kept: Kept | None, *, previews: int, inline: bool
-) -> Order:
+    request: PictureRequest, plan: Plan, policies: Policies, terms: Terms, kept: Kept | None,
+    *, previews: int, inline: bool,
+) -> Order:  # fmt: skip
     _refuse_what_is_not_built(request)
     name, model = _model(request, plan, policies)
     n = _count(request, plan)
     guidance = _guidance(request, model)
-    return Order(
+    order = Order(
         model=name,
         policy_digest=model_digest(model),
         prompt=_prompt(request, guidance),
@@ -113,7 +127,10 @@ def _order(
         kept=kept,
         previews=previews,
         inline=inline,
+        training=request.training,
     )
+    refuse_what_cannot_be(order.training, terms, is_kept=order.is_kept_for_a_time)
+    return order
 
 
 def _refuse_what_is_not_built(request: PictureRequest) -> None:
@@ -195,17 +212,21 @@ def _compression(request: PictureRequest) -> int | None:
 def _kept(request: PictureRequest, plan: Plan, policies: Policies) -> Kept | None:
     if request.retention == "none":
         return None
-    kept_for = plan.retention.default if request.retention is None else _duration(request.retention)
+    on_download = request.retention == "on_download"
+    is_usual = request.retention is None or on_download
+    kept_for = plan.retention.default if is_usual else read_duration(request.retention or "")
     if not MIN_RETENTION <= kept_for <= plan.retention.maximum:
         longest = msgspec.to_builtins(plan.retention.maximum)
-        raise BadInput(f"images are kept for PT1M to {longest}, or `none`", param="retention", code="retention")
-    return Kept(int(kept_for.total_seconds()), policies.retention.backstop_for(kept_for))
+        raise BadInput(
+            f"images are kept for PT1M to {longest}, `on_download` or `none`", param="retention", code="retention"
+        )
+    return Kept(int(kept_for.total_seconds()), policies.retention.backstop_for(kept_for), on_download)
 
 
-def _duration(text: str) -> timedelta:
-    if text == "on_download":
-        raise BadInput("`retention: on_download` is not available yet", param="retention", code="not_available")
+def read_duration(text: str) -> timedelta:
+    """Raises BadInput."""
     try:
         return msgspec.convert(text, timedelta)
     except msgspec.ValidationError as error:
-        raise BadInput("an ISO 8601 duration such as PT1H, or `none`", param="retention", code="retention") from error
+        words = "an ISO 8601 duration such as PT1H, `on_download` or `none`"
+        raise BadInput(words, param="retention", code="retention") from error

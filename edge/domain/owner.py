@@ -19,12 +19,16 @@ class Owner(Struct, frozen=True):
 
 
 class Caller(Struct, frozen=True):
-    """Who is asking, what opens their pictures, and what they may ask for. `is_new`: made for this very call."""
+    """Who is asking, what opens their pictures, and what they may ask for. `is_new`: made for this very call.
+
+    `gpc`: their browser says no to other uses, by `Sec-GPC: 1`.
+    """
 
     owner: Owner
     viewing_secret: bytes
     plan: Plan
     is_new: bool = False
+    gpc: bool = False
 
     def __repr__(self) -> str:
         return f"<caller:{self.owner.kind}>"

@@ -31,6 +31,7 @@ class PictureRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     guidance: Annotated[float, Meta(ge=0)] | None = None
     negative_prompt: NegativeText | None = None
     retention: str | None = None
+    training: Literal["allow", "deny"] | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
@@ -54,6 +55,5 @@ class JobRequest(PictureRequest, frozen=True, forbid_unknown_fields=True, kw_onl
 NOT_BUILT_YET = {
     "safety_identifier": "`safety_identifier` is not available yet",
     "style": "`style` is not available",
-    "training": "`training` is not available yet: nothing is used for training",
     "user": "`user` is not available",
 }

@@ -38,12 +38,16 @@ Because = Literal["gpc", "policy", "no_key", "not_kept", "request", "choice", "a
 
 
 class Terms(Struct, frozen=True):
-    """What the operator offers: the policy's mode and ground, and where copies go. No key means no copies."""
+    """What the operator offers: the policy's mode and ground, and where copies go. No key means no copies.
+
+    `proofs_kept_for_s`: how long the row of an exported copy stays after its withdrawal.
+    """
 
     mode: TrainingMode
     ground: str
     class_days: int
     kept_for_s: int
+    proofs_kept_for_s: float
     public_key: bytes | None
 
     @property
@@ -99,6 +103,7 @@ def terms_of(policies: Policies, public_key: bytes | None) -> Terms:
         ground=retention.training.ground,
         class_days=retention.training_backstop_days,
         kept_for_s=int(retention.classes.training_copy.duration.total_seconds()),
+        proofs_kept_for_s=retention.classes.proofs.duration.total_seconds(),
         public_key=public_key,
     )
 

@@ -6,7 +6,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from edge.domain.owner import Caller
-from edge.domain.sessions import Session, new_session, read_session, session_token
+from edge.domain.sessions import Session, new_session, prolonged, read_session, session_token
 from edge.errors import BadCredential
 from edge.services import Services
 from edge.settings import Settings
@@ -28,7 +28,13 @@ def provide_caller(request: ApiRequest, services: NamedDependency[SkipValidation
         session = read_session(bearer, services.keyring, services.clock())
         if session is None:
             raise BadCredential("this key or session is unknown or has expired")
-    return _caller(session, services, is_new=False) if session else _newcomer(request, services)
+        _prolong_in_time(session, request, services)
+    return _caller(session, request, services, is_new=False) if session else _newcomer(request, services)
+
+
+def says_gpc(request: ApiRequest) -> bool:
+    """Global Privacy Control: the exact value 1 says no, anything else says nothing."""
+    return request.headers.get("sec-gpc") == "1"
 
 
 def cookie_name(settings: Settings) -> str:
@@ -50,11 +56,19 @@ def bearer_of(request: ApiRequest) -> str | None:
     return token.strip()
 
 
+def _prolong_in_time(session: Session, request: ApiRequest, services: Services) -> None:
+    """Who calls at least twice in a session's idle time never loses it: half-way, a newer token comes along."""
+    now, idle_s = services.clock(), services.session_idle_s
+    if session.expires_at - now < idle_s / 2:
+        newer = prolonged(session, now, idle_s)
+        request.scope["state"][FRESH_SESSION] = session_token(newer, services.keyring)
+
+
 def _newcomer(request: ApiRequest, services: Services) -> Caller:
     session = new_session(services.clock(), services.session_idle_s)
     request.scope["state"][FRESH_SESSION] = session_token(session, services.keyring)
-    return _caller(session, services, is_new=True)
+    return _caller(session, request, services, is_new=True)
 
 
-def _caller(session: Session, services: Services, *, is_new: bool) -> Caller:
-    return Caller(session.owner, session.viewing_secret, services.anonymous_plan, is_new)
+def _caller(session: Session, request: ApiRequest, services: Services, *, is_new: bool) -> Caller:
+    return Caller(session.owner, session.viewing_secret, services.anonymous_plan, is_new, says_gpc(request))

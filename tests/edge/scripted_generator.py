@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from serve_app.contract import Event, Failed, GenerateRequest, Image, ModelStatus, Preview, Queued, Step, Succeeded
 from serve_app.errors import ModelUnavailable
 from serve_app.storage.store import ObjectStore, put_image
+from serve_app.training import put_copy
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -82,7 +83,12 @@ class ScriptedGenerator:
         yield self.failure or Succeeded(self.truncates)
 
     async def _image(self, request: GenerateRequest, index: int) -> Image:
-        stored = await put_image(self._store, request.store, index, PIXEL, self._clock()) if request.store else None
+        now = self._clock()
+        stored = await put_image(self._store, request.store, index, PIXEL, now) if request.store else None
+        copy = None
+        if request.store and request.training:
+            image_id = request.store.slots[index].image_id
+            copy = await put_copy(self._store, request.training, request, image_id, PIXEL, now)
         return Image(
             index,
             request.seed + index,
@@ -93,4 +99,6 @@ class ScriptedGenerator:
             size_bytes=stored and stored.size_bytes,
             digest=stored and stored.digest,
             data=PIXEL if request.inline else None,
+            training_key=copy and copy.key,
+            training_delete_at=copy and copy.delete_at,
         )

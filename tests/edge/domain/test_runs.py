@@ -72,7 +72,7 @@ async def test_a_call_cancelled_before_its_first_step_ends_too(tmp_path: Path) -
     async with make_edge(tmp_path, Clock()).opened() as edge:
         services = edge.services
         caller = Caller(Owner("session", OwnerId("a" * 32)), b"v" * 32, services.anonymous_plan, is_new=True)
-        order = order_images(ImageRequest(prompt="a red apple"), caller.plan, services.policies)
+        order = order_images(ImageRequest(prompt="a red apple"), caller.plan, services.policies, services.training)
         run = await services.runs.start_call(caller, order, keeps_some=False)
         run.cancel()
         assert (await run.finished()).status == "cancelled"
