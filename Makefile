@@ -4,7 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt
-ROOM_KIB := 3000000
+# pip's usual index has torch for CUDA, which brings its libraries along
+ROOM_CUDA_GB := 8
+ROOM_CPU_GB := 3
 
 .PHONY: install up test test-long check bench
 
@@ -13,8 +15,9 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: install python3 and python3-venv, or set PYTHON=" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, and $(PYTHON) is older: set PYTHON=" >&2; exit 1; }
-	@test "$$(df -Pk . | awk 'NR == 2 { print $$4 }')" -gt $(ROOM_KIB) || { echo "less than 3 GB are free here: make room for the environment" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "no environment without the venv module: install python3-venv" >&2; exit 1; }
+	@gb=$(ROOM_CUDA_GB); ! $(BIN)/python -m pip config list | grep -Eq 'index-url=.*(/cpu|file:)|find-links=' || gb=$(ROOM_CPU_GB); \
+	test "$$(df -Pk . | awk 'NR == 2 { print $$4 }')" -gt $${gb}000000 || { echo "less than $$gb GB are free here: make room for the environment, or point pip's index at torch for the CPU" >&2; exit 1; }
 	@echo "1/3 torch: a few minutes the first time"
 	@$(PIP) torch
 	@echo "2/3 everything else"
