@@ -29,6 +29,8 @@ from edge.routes.privacy import privacy_routes
 from edge.routes.privacy_me import me_routes
 from edge.routes.privacy_requests import request_routes
 from edge.routes.receipts import key_set, receipt_routes
+from edge.routes.training import training_routes
+from edge.routes.stored_images import stored_image_routes
 from edge.services import Services
 
 HERE = Path(__file__).parent
@@ -43,12 +45,14 @@ def create_app(services: Services) -> Litestar:
             healthz,
             readyz,
             image_routes,
+            stored_image_routes,
             generation_routes,
             model_routes,
             delivery_routes,
             *privacy_routes,
             me_routes,
             request_routes,
+            training_routes,
             key_set,
             receipt_routes,
             create_static_files_router(

@@ -109,6 +109,21 @@ class Deletions:
         await self.database.compact()
         return deletion
 
+    async def withdraw_all_copies(self, owner: Owner) -> Deletion | None:
+        """For a no to training; None where there was no copy, and nothing to give a receipt for."""
+        asked_at = int(self.clock())
+        withdrawn = await self.withdraw_copies(owned(ConsentRow, owner))
+        if not withdrawn.copies:
+            return None
+        gone = Gone("training", asked_at, Erased([], 0), withdrawn)
+        return await self._conclude(gone, erase_rows=lambda _: Counts(), stays=lambda _: [])
+
+    async def withdraw_copies(self, which: ColumnElement[bool]) -> Withdrawn:
+        """Of `ConsentRow`, without a receipt."""
+        return await withdraw(
+            which, store=self.store, database=self.database, now=self.clock(), forget_after_s=self._keep_proof_s
+        )
+
     async def _cancel(self, under_way: Sequence[JobRow]) -> None:
         """Here by its task, elsewhere by its row: the edge that looks after it hears of it when it writes."""
         for job in under_way:
@@ -123,11 +138,9 @@ class Deletions:
         self, scope: Scope, asked_at: float, images: ColumnElement[bool], copies: ColumnElement[bool]
     ) -> Gone:
         store, database = self.store, self.database
+        withdrawn = await self.withdraw_copies(copies)  # first: an image that is gone names its copy no more
         erased = await erase_for_caller(
             images, store=store, database=database, now=self.clock(), forget_after_s=self._forget_job_after_s
-        )
-        withdrawn = await withdraw(
-            copies, store=store, database=database, now=self.clock(), forget_after_s=self._keep_proof_s
         )
         return Gone(scope, int(asked_at), erased, withdrawn)
 

@@ -5,20 +5,24 @@ import logging
 from functools import partial
 from typing import Annotated
 
-from litestar import Response, Router, delete, route
+from litestar import Router, delete, route
 from litestar.enums import HttpMethod
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter, QueryParameter
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from edge.db.rows import ImageRow
 from edge.domain.addresses import Address, digest, read_address
 from edge.domain.jobs import find_addressed
-from edge.errors import Gone, NotFound, Refusal
+from edge.domain.lifetimes import note_download
+from edge.errors import DatabaseUnavailable, Gone, NotFound, Refusal
 from edge.guards.auth import ApiRequest
 from edge.routes.byte_range import requested_range
 from edge.routes.deletion import Deleted, deleted
 from edge.routes.documented import problems
 from edge.routes.given import GivenServices
+from edge.routes.whole_delivery import WholeDelivery
 from edge.services import Services
 from serve_app.storage.sealing import SealBroken, unseal
 from serve_app.storage.store import ObjectGone
@@ -45,7 +49,7 @@ PICTURE = ResponseSpec(
 )
 async def deliver_image(
     token: TokenPath, request: ApiRequest, services: GivenServices, download: Download = False
-) -> Response[bytes]:
+) -> ASGIApp:
     address = _read(token, services)
     row = await _find(address, token, services)
     try:
@@ -57,7 +61,10 @@ async def deliver_image(
         raise Refusal("This image was damaged in the store.") from error
     disposition = "attachment" if download else "inline"
     headers = {**HEADERS, "Content-Disposition": f'{disposition}; filename="image.{row.output_format}"'}
-    return _picture(data, request, headers, f"image/{row.output_format}")
+    media_type = f"image/{row.output_format}"
+    if row.on_download and _counts(request, data):
+        return WholeDelivery(data, partial(_note, row, services), headers=headers, media_type=media_type)
+    return _picture(data, request, headers, media_type)
 
 
 @delete("/{token:str}", status_code=200, responses=problems(404, 410))
@@ -82,7 +89,7 @@ async def _find(address: Address, token: str, services: Services) -> ImageRow:
     return row
 
 
-def _picture(data: bytes, request: ApiRequest, headers: dict[str, str], media_type: str) -> Response[bytes]:
+def _picture(data: bytes, request: ApiRequest, headers: dict[str, str], media_type: str) -> ASGIResponse:
     part = requested_range(request.headers.get("range"), len(data))
     if part is None:
         status, body = 200, data
@@ -91,8 +98,23 @@ def _picture(data: bytes, request: ApiRequest, headers: dict[str, str], media_ty
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(data)}"
     if request.method == HttpMethod.HEAD:
         headers["Content-Length"] = str(len(body))
-        body = b""
-    return Response(body, status_code=status, headers=headers, media_type=media_type)
+        return ASGIResponse(status_code=status, headers=headers, media_type=media_type, is_head_response=True)
+    return ASGIResponse(body=body, status_code=status, headers=headers, media_type=media_type)
+
+
+def _counts(request: ApiRequest, data: bytes) -> bool:
+    """As a download: the whole picture, for somebody who asked for it and not for a browser that guesses."""
+    is_prefetch = any("prefetch" in request.headers.get(name, "") for name in ("sec-purpose", "purpose"))
+    is_part = requested_range(request.headers.get("range"), len(data)) is not None
+    return request.method == HttpMethod.GET and not is_prefetch and not is_part
+
+
+async def _note(row: ImageRow, services: Services) -> None:
+    """Without the database it goes at its outer limit, as one that nobody fetched."""
+    try:
+        await services.database.write(partial(note_download, image_id=row.id, now=services.clock()))
+    except DatabaseUnavailable:
+        log.warning("the database does not answer: the download of image %s is not noted", row.id)
 
 
 def _gone() -> Gone:

@@ -1,34 +1,26 @@
-"""`POST /v1/images/generations` as OpenAI's clients expect it, and the caller's own images."""
+"""`POST /v1/images/generations` as OpenAI's clients expect it."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
-from typing import Annotated
 
-from litestar import Response, Router, delete, get, post
+from litestar import Response, Router, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import JSONBody, PathParameter
+from litestar.params import JSONBody
 
-from edge.db.rows import ImageRow
-from edge.domain import jobs
 from edge.domain.events import Ended
 from edge.domain.orders import order_images
 from edge.domain.owner import Caller
 from edge.domain.requests import ImageRequest
 from edge.domain.run import Run
-from edge.errors import NotFound
 from edge.guards.auth import ApiRequest
-from edge.routes.deletion import Deleted, deleted
 from edge.routes.documented import api_errors
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.image_stream import stream_images
-from edge.routes.replies import ImagesReply, StoredImage, image_data, refusal_of, stored_image
+from edge.routes.replies import ImagesReply, image_data, refusal_of
 from edge.routes.sse import EventStream
 from edge.routes.strict_body import StrictBody
 from edge.services import Services
-
-ImageIdPath = Annotated[str, PathParameter(description="An image's id.", max_length=64)]
 
 
 @post(
@@ -48,16 +40,6 @@ async def generate_images(
     async with leaves_with_client(request, run):
         ended = await run.finished()
     return Response(_images_reply(run, ended, caller, services))
-
-
-@get("/images/{image_id:str}", responses=api_errors(404))
-async def show_image(image_id: ImageIdPath, caller: GivenCaller, services: GivenServices) -> StoredImage:
-    return stored_image(await _find(image_id, caller, services), caller, services)
-
-
-@delete("/images/{image_id:str}", status_code=200, responses=api_errors(404))
-async def delete_image(image_id: ImageIdPath, caller: GivenCaller, services: GivenServices) -> Deleted:
-    return deleted(await services.deletions.delete_image(await _find(image_id, caller, services)))
 
 
 @asynccontextmanager
@@ -94,12 +76,4 @@ def _images_reply(run: Run, ended: Ended, caller: Caller, services: Services) ->
     )
 
 
-async def _find(image_id: str, caller: Caller, services: Services) -> ImageRow:
-    find = partial(jobs.find_image, owner=caller.owner, image_id=image_id, now=services.clock())
-    row = await services.database.read(find)
-    if row is None:
-        raise NotFound("there is no such image")
-    return row
-
-
-image_routes = Router("/v1", route_handlers=[generate_images, show_image, delete_image], tags=["images"])
+image_routes = Router("/v1", route_handlers=[generate_images], tags=["images"])

@@ -1,8 +1,14 @@
+import asyncio
+from pathlib import Path
+from urllib.parse import urlsplit
+
 import pytest
 
+from edge.routes.whole_delivery import DELIVERING
 from serve_app.errors import StoreUnavailable
-from tests.edge.edges import Edge
+from tests.edge.edges import START, Clock, Edge, make_edge
 from tests.edge.scripted_generator import PIXEL
+from tests.edge.serving import serving
 
 
 async def drawn(edge: Edge, **fields: object) -> str:
@@ -109,3 +115,72 @@ async def test_the_database_does_not_hold_the_address(edge: Edge) -> None:
         if path.is_file():
             assert token.encode() not in path.read_bytes()
             assert PIXEL not in path.read_bytes()
+
+
+async def gone_a_minute_later(edge: Edge, url: str) -> bool:
+    edge.clock.advance(60)
+    return (await edge.client.get(url, headers={"purpose": "prefetch"})).status_code == 410
+
+
+async def test_the_first_whole_download_decides_and_later_ones_change_nothing(edge: Edge) -> None:
+    url = await drawn(edge, retention="on_download")
+    assert (await edge.client.get(url)).content == PIXEL
+    edge.clock.advance(30)
+    assert (await edge.client.get(url)).status_code == 200
+    edge.clock.advance(29)
+    assert (await edge.client.get(url)).status_code == 200
+    edge.clock.advance(1)
+    assert (await edge.client.get(url)).status_code == 410
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        ("GET", {"range": "bytes=0-"}),
+        ("GET", {"range": "bytes=0-3"}),
+        ("HEAD", {}),
+        ("GET", {"sec-purpose": "prefetch"}),
+        ("GET", {"sec-purpose": "prefetch;prerender"}),
+        ("GET", {"purpose": "prefetch"}),
+    ],
+)
+async def test_what_is_no_whole_download_does_not_count(edge: Edge, method: str, headers: dict[str, str]) -> None:
+    url = await drawn(edge, retention="on_download")
+    assert (await edge.client.request(method, url, headers=headers)).status_code in (200, 206)
+    assert not await gone_a_minute_later(edge, url)
+
+
+async def test_what_nobody_downloads_goes_at_the_plan_s_usual_time(edge: Edge) -> None:
+    made = (await edge.draw(retention="on_download")).json()["data"][0]
+    assert made["expires_at"] == START + 3600
+    edge.clock.advance(3600)
+    assert (await edge.client.get(made["url"])).status_code == 410
+
+
+async def test_a_picture_kept_for_a_time_does_not_mind_downloads(edge: Edge) -> None:
+    url = await drawn(edge)
+    await edge.client.get(url)
+    assert not await gone_a_minute_later(edge, url)
+
+
+@pytest.mark.parametrize("hangs_up", [True, False])
+async def test_only_a_download_that_arrived_whole_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs_up: bool
+) -> None:
+    """On a real server, with a picture that no buffer on the way takes whole."""
+    monkeypatch.setattr("tests.edge.scripted_generator.PIXEL", bytes(32 * 1024 * 1024))
+    edge = make_edge(tmp_path, Clock())
+    async with serving(edge.services) as edge.client:
+        url = urlsplit(await drawn(edge, retention="on_download")).path
+        async with edge.client.stream("GET", url) as reply:
+            async for _ in reply.aiter_raw(1024):
+                if hangs_up:
+                    break
+        await delivery_is_over()
+        assert await gone_a_minute_later(edge, url) != hangs_up
+
+
+async def delivery_is_over() -> None:
+    async with asyncio.timeout(20):
+        while any(task.get_name() == DELIVERING for task in asyncio.all_tasks()):
+            await asyncio.sleep(0.01)
