@@ -7,6 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from msgspec import Struct
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from edge.errors import SettingsError
 from serve_app.storage.store import StoreSettings
@@ -47,7 +49,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             home=home,
             port=port,
             public_url=_url(env, "SFUMATO_PUBLIC_URL", f"http://localhost:{port}"),
-            database_url=env.get("SFUMATO_DATABASE_URL") or f"sqlite+aiosqlite:///{home / 'sfumato.db'}",
+            database_url=_database_url(env, home),
             secret=_secret(env, "SFUMATO_SECRET"),
             serve_url=_url(env, "SFUMATO_SERVE_URL", "http://127.0.0.1:8000"),
             serve_secret=_secret(env, "SFUMATO_SERVE_SECRET"),
@@ -75,6 +77,18 @@ def _url(env: Mapping[str, str], name: str, default: str) -> str:
         raise SettingsError(f"{name} must look like https://example.org, without a path")
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, USUAL_PORTS[parts.scheme]) else "")
+
+
+def _database_url(env: Mapping[str, str], home: Path) -> str:
+    text = env.get("SFUMATO_DATABASE_URL") or f"sqlite+aiosqlite:///{home / 'sfumato.db'}"
+    try:
+        dialect = make_url(text).get_dialect()
+        dialect.import_dbapi()
+    except (ArgumentError, ImportError, ValueError) as error:
+        raise SettingsError("SFUMATO_DATABASE_URL names no database that can be reached from here") from error
+    if not dialect.is_async:
+        raise SettingsError("SFUMATO_DATABASE_URL must name an async driver, as in postgresql+asyncpg://…")
+    return text
 
 
 def _store(env: Mapping[str, str]) -> StoreSettings:

@@ -30,7 +30,11 @@ def test_a_bad_secret_is_named_and_never_shown(tmp_path: Path, name: str) -> Non
         ("SFUMATO_PORT", "http"),
         ("SFUMATO_PORT", "0"),
         ("SFUMATO_PUBLIC_URL", "example.org"),
+        ("SFUMATO_PUBLIC_URL", "https://example.org:x"),
         ("SFUMATO_SERVE_URL", "x/y"),
+        ("SFUMATO_DATABASE_URL", "no url"),
+        ("SFUMATO_DATABASE_URL", "postgresql+nothing://localhost/sfumato"),
+        ("SFUMATO_DATABASE_URL", "sqlite:///sync.db"),
     ],
 )
 def test_a_wrong_value_names_its_variable(tmp_path: Path, name: str, value: str) -> None:
@@ -42,3 +46,17 @@ def test_a_repr_shows_no_secret(tmp_path: Path) -> None:
     env = env_for(tmp_path, SFUMATO_S3_SECRET_KEY="u" * 40)
     shown = repr(Settings.from_env(env))
     assert not any(secret in shown for secret in ("s" * 40, "t" * 40, "u" * 40))
+
+
+@pytest.mark.parametrize(
+    ("written", "origin"),
+    [
+        ("HTTPS://Example.ORG/", "https://example.org"),
+        ("https://example.org:443", "https://example.org"),
+        ("http://example.org:80", "http://example.org"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_the_public_address_is_spelled_as_browsers_send_it(tmp_path: Path, written: str, origin: str) -> None:
+    assert Settings.from_env(env_for(tmp_path, SFUMATO_PUBLIC_URL=written)).public_url == origin

@@ -1,5 +1,7 @@
 import pytest
+from sqlalchemy import select
 
+from edge.db.rows import SessionRow
 from tests.edge.edges import Edge
 
 
@@ -39,7 +41,20 @@ async def test_a_cookie_that_is_not_ours_counts_as_none(edge: Edge) -> None:
 
 
 async def test_a_session_has_no_row_before_its_first_job(edge: Edge) -> None:
-    database = (edge.home / "sfumato.db").read_bytes
-    session = (await edge.client.get("/v1/models")).headers["x-sfumato-session"]
-    await edge.services.database.compact()
-    assert session.encode() not in database()
+    async def rows() -> int:
+        return await edge.services.database.read(lambda db: len(db.scalars(select(SessionRow)).all()))
+
+    edge.sign_in(await edge.client.get("/v1/models"))
+    assert await rows() == 0
+    await edge.draw()
+    assert await rows() == 1
+
+
+async def test_a_session_that_is_used_does_not_end(edge: Edge) -> None:
+    edge.sign_in(await edge.draw())
+    for _ in range(5):
+        edge.clock.advance(14 * 86400)
+        assert "x-sfumato-session" not in (await edge.client.get("/v1/models")).headers
+        edge.clock.advance(2 * 86400)
+        edge.sign_in(await edge.client.get("/v1/models"))
+    assert len((await edge.client.get("/v1/generations")).json()["data"]) == 1
