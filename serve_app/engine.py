@@ -14,11 +14,11 @@ from time import perf_counter
 
 from serve_app.contract import Event, Failed, GenerateRequest, ModelStatus, Queued, Succeeded
 from serve_app.delivery import Delivery
-from serve_app.errors import BadRequest, Draining, EngineFailed, ModelUnavailable, Overloaded, ServeError
+from serve_app.errors import BadRequest, Draining, EngineFailed, ModelUnavailable, Overloaded, ReplicaLost, ServeError
 from serve_app.pipelines.pipeline import AnyPipeline, OutOfMemory, Row, RowSpec
 from serve_app.scheduler import Pass, Scheduler, Ticket
 from serve_app.step_times import StepTimes, ladder
-from serve_app.work import Work
+from serve_app.work import Work, check
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +76,7 @@ class Engine:
                     return
         finally:
             work.is_over = True
-            with self._lock:
-                del self._works[request.job_id]
-                self._scheduler.remove(request.job_id)
+            self._remove(work)
 
     async def status(self, model: str) -> ModelStatus:
         if model != self._name:
@@ -116,22 +114,34 @@ class Engine:
     def _admit(self, request: GenerateRequest) -> Work:
         if request.model != self._name:
             raise ModelUnavailable(f"this engine serves {self._name}")
+        check(request)
         work = Work(request, self._pipeline.batch_key)
         with self._lock:
             if self._is_draining or self._is_closing:
                 raise Draining("this replica takes no new work")
             if self._is_broken:
                 raise ModelUnavailable("the device of this replica has failed")
-            if request.job_id in self._works:
-                raise BadRequest("this job is here already")
+            if (older := self._works.pop(request.job_id, None)) is not None:
+                self._scheduler.remove(request.job_id)
+                older.fail(ReplicaLost("the same job came again, and goes on there"))
             outlook = self._scheduler.outlook(work.demand)
             if (late_s := outlook.eta_s - request.turn.deadline_s) > 0:
+                if self._scheduler.alone_s(work.demand) > request.turn.deadline_s:
+                    raise BadRequest("this takes longer than its deadline even alone on this machine")
                 raise Overloaded("too much is waiting already", retry_after_s=late_s)
             self._works[request.job_id] = work
             self._scheduler.add(request.job_id, work.demand)
             work.outbox.post(Queued(*outlook))  # before the thread can tell of a step
             self._lock.notify_all()
         return work
+
+    def _remove(self, work: Work) -> None:
+        """Takes its rows out, unless the same job came again: then the rows are the newer one's."""
+        job_id = work.request.job_id
+        with self._lock:
+            if self._works.get(job_id) is work:
+                del self._works[job_id]
+                self._scheduler.remove(job_id)
 
     # the denoising thread --------------------------------------------------------------------------------------------
 
@@ -210,8 +220,7 @@ class Engine:
             except Exception as error:  # noqa: BLE001  whatever one request does, the others go on
                 log.error("a request failed: %s", type(error).__name__)
                 self._failures += 1
-                with self._lock:
-                    self._scheduler.remove(request_id)
+                self._remove(work)
                 work.fail(EngineFailed("a denoising step failed"))
 
     def _can_step(self) -> bool:

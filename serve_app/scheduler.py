@@ -263,6 +263,11 @@ class Scheduler:
             _eta_s(work, demand.steps, pace, self._share(queue)),
         )
 
+    def alone_s(self, demand: Demand) -> float:
+        """Seconds that the request would take with the machine to itself."""
+        pace = self._pace(demand.key, demand.rows * demand.forward_rows)
+        return _eta_s(demand.row_work * demand.rows, demand.steps, pace, 1.0)
+
     def news(self) -> dict[str, Outlook]:
         """For every request that has not begun. One walk over the rows: thousands may wait."""
         paces = {key: self._pace(key) for key in {ticket.key for ticket in self._tickets()}}

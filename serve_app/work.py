@@ -6,14 +6,33 @@ A slow caller holds nobody up: progress that was not read yet is replaced by new
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from math import isfinite
 from typing import Any
 
-from serve_app.contract import Event, Failed, GenerateRequest, Image, Queued, Step, Succeeded
-from serve_app.errors import ServeError
+from serve_app.contract import WIRE_VERSION, Event, Failed, GenerateRequest, Image, Queued, Step, Succeeded
+from serve_app.errors import BadRequest, ServeError
 from serve_app.pipelines.pipeline import BatchKey, Row, RowSpec
 from serve_app.scheduler import Demand
 
 PROGRESS_S = 0.1
+
+
+def check(request: GenerateRequest) -> None:
+    """Raises BadRequest for what no model can draw. Whether a plan allows it was for the edge; sizes are rounded up to
+    whole latent cells by the family."""
+    turn = request.turn
+    claims = {
+        f"this replica speaks version {WIRE_VERSION} of the wire": request.wire <= WIRE_VERSION,
+        "at least one image": request.n >= 1,
+        "at least one step": request.steps >= 1,
+        "at least one pixel": request.width_px >= 1 and request.height_px >= 1,
+        "no seed below 0": request.seed >= 0,
+        "a finite guidance": isfinite(request.guidance),
+        "a finite weight above 0": isfinite(turn.weight) and turn.weight > 0,
+        "a place to store for each image": request.store is None or len(request.store.slots) >= request.n,
+    }
+    if broken := [claim for claim, holds in claims.items() if not holds]:
+        raise BadRequest("; ".join(broken))
 
 
 class Outbox:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from serve_app.contract import (
+    WIRE_VERSION,
     Event,
     Failed,
     GenerateRequest,
@@ -208,10 +209,21 @@ async def test_a_job_may_come_again_after_its_end(rig: Rig):
 
 
 async def test_a_deadline_that_cannot_be_met_is_refused_at_once(rig: Rig):
-    (only,) = await rig.run(request(turn=Turn("anonymous", "t", 1.0, deadline_s=1e-9)))
+    await rig.hold()
+    first = asyncio.create_task(rig.run(request(steps=10**9, turn=Turn("anonymous", "t", 1.0, deadline_s=1e12))))
+    await rig.is_inside_a_step()
+    (only,) = await rig.run(request("gen_late", turn=Turn("anonymous", "t", 1.0, deadline_s=60.0)))
+    first.cancel()
+    rig.pipeline.gate.set()
     assert isinstance(only, Failed)
     assert only.code == "overloaded"
     assert only.retry_after_s
+
+
+async def test_work_that_misses_its_deadline_even_alone_need_not_come_again(rig: Rig):
+    (only,) = await rig.run(request(turn=Turn("anonymous", "t", 1.0, deadline_s=1e-9)))
+    assert isinstance(only, Failed)
+    assert (only.code, only.retry_after_s) == ("bad_request", None)
     assert rig.pipeline.passes == []
 
 
@@ -223,15 +235,36 @@ async def test_another_model_is_refused(rig: Rig):
         await rig.engine.status("other")
 
 
-async def test_the_same_job_twice_is_refused_and_the_first_goes_on(rig: Rig):
+async def test_a_job_that_comes_again_after_a_broken_stream_replaces_itself(rig: Rig):
     await rig.hold()
-    first = asyncio.create_task(rig.run(request()))
+    first = asyncio.create_task(rig.run(request(n=2)))
     await rig.is_inside_a_step()
-    (only,) = await rig.run(request())
+    second = asyncio.create_task(rig.run(request(n=2)))
+    (*_, ended) = await first
     rig.pipeline.gate.set()
-    assert isinstance(only, Failed)
-    assert only.code == "bad_request"
-    assert isinstance((await first)[-1], Succeeded)
+    assert isinstance(ended, Failed)
+    assert ended.code == "replica_lost"
+    assert kinds(await second)[-2:] == ["Image", "Succeeded"]
+    status = await rig.engine.status(MODEL)
+    assert status.running_rows + status.waiting_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"n": 0}, "at least one image"),
+        ({"steps": 0}, "at least one step"),
+        ({"width_px": 0}, "at least one pixel"),
+        ({"seed": -1}, "no seed below 0"),
+        ({"guidance": float("nan")}, "a finite guidance"),
+        ({"turn": Turn("anonymous", "t", 0.0, 60.0)}, "a finite weight above 0"),
+        ({"n": 2, "store": StoreOrder("img", 1, 60, [])}, "a place to store for each image"),
+        ({"wire": WIRE_VERSION + 1}, f"this replica speaks version {WIRE_VERSION} of the wire"),
+    ],
+)
+async def test_what_no_model_can_draw_is_refused(rig: Rig, changes: dict[str, Any], said: str):
+    assert await rig.run(request(**changes)) == [Failed("bad_request", said)]
+    assert rig.pipeline.passes == []
 
 
 async def test_a_draining_engine_refuses_and_finishes_what_it_has(rig: Rig):
@@ -319,10 +352,12 @@ async def test_an_engine_whose_device_died_is_not_ready_and_says_so_to_all(rig: 
     await rig.is_inside_a_step()
     rig.pipeline.gate.set()
     assert all(isinstance(events[-1], Failed) for events in await runs)
+    async with asyncio.timeout(10):
+        while (await rig.engine.status(MODEL)).ready:  # noqa: ASYNC110  the thread sets no event of this loop
+            await asyncio.sleep(0.01)
     (refused,) = await rig.run(request("gen_late", seed=50))
     assert isinstance(refused, Failed)
     assert refused.code == "model_unavailable"
-    assert not (await rig.engine.status(MODEL)).ready
 
 
 async def test_bad_requests_alone_do_not_make_a_device_dead(rig: Rig):
