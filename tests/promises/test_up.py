@@ -4,15 +4,17 @@ One start serves all tests of this file, since it takes a while; the last ones s
 """
 
 import base64
+import json
 import sqlite3
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPResponse
 
 import psutil
 import pytest
-from openai import BadRequestError, OpenAI
+from openai import APIStatusError, BadRequestError, OpenAI
 
 from cluster.home import free_port
 from serve_app.storage.sealing import SealBroken, unseal
@@ -40,10 +42,14 @@ def client(running: Running) -> OpenAI:
     return OpenAI(base_url=f"{running.base}/v1", api_key="anonymous", max_retries=0, default_headers=CANARY_HEADERS)
 
 
+def call(url: str, body: bytes | None = None, *, method: str | None = None, token: str = "anonymous") -> HTTPResponse:
+    headers = CANARY_HEADERS | {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    return urllib.request.urlopen(urllib.request.Request(url, body, headers, method=method), timeout=60)
+
+
 def fetch(url: str, method: str = "GET") -> bytes:
-    request = urllib.request.Request(url, headers=CANARY_HEADERS, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=30) as reply:
+        with call(url, method=method) as reply:
             return reply.read()
     except urllib.error.HTTPError as error:
         error.close()
@@ -77,6 +83,55 @@ def test_a_mistake_is_a_typed_error_that_names_the_field(client: OpenAI):
     with pytest.raises(BadRequestError) as caught:
         client.images.generate(prompt=CANARY, size="1024x1024")
     assert caught.value.param == "size"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (json.dumps({"prompt": CANARY, "xylocanaryfield": CANARY}).encode(), "unknown_parameter"),
+        (json.dumps({"prompt": [CANARY]}).encode(), "invalid_value"),
+        (f'{{"prompt": "{CANARY}'.encode(), "invalid_json"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/images/generations", "/v1/generations"])
+def test_a_body_that_makes_no_sense_is_refused(running: Running, path: str, body: bytes, code: str):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        call(running.base + path, body)
+    with caught.value as reply:
+        assert (reply.code, json.load(reply)["error"]["code"]) == (400, code)
+
+
+def test_a_job_tells_its_story_to_whoever_comes_back(running: Running):
+    order = {"prompt": f"a red kite {CANARY}", "negative_prompt": f"blur {CANARY}", "guidance": 3.0}
+    with call(f"{running.base}/v1/generations", json.dumps(order).encode()) as reply:
+        job, token = json.load(reply), reply.headers["x-sfumato-session"]
+    with call(f"{running.base}/v1/generations/{job['id']}/events", token=token) as story:
+        told = [line.split()[1] for line in iter(lambda: story.readline().decode(), "") if line.startswith("event:")]
+    assert told[-1] == "succeeded"
+    with call(f"{running.base}/v1/generations/{job['id']}", token=token) as reply:
+        assert fetch(json.load(reply)["images"][0]["url"]).startswith(b"\x89PNG")
+
+
+def test_a_store_that_takes_nothing_fails_the_call_with_its_code(running: Running, client: OpenAI):
+    objects = running.home / "objects"
+    away = objects.rename(running.home / "away")
+    objects.write_text("a file in its place")
+    try:
+        with pytest.raises(APIStatusError) as caught:
+            client.images.generate(prompt=f"a cup {CANARY}")
+    finally:
+        objects.unlink()
+        away.rename(objects)
+    assert (caught.value.status_code, caught.value.code) == (503, "store_unavailable")
+
+
+def test_a_replica_killed_under_a_prompt_is_replaced_and_the_picture_comes(running: Running, client: OpenAI):
+    stream = client.images.generate(prompt=f"a boat {CANARY}", stream=True, partial_images=3, extra_body={"steps": 50})
+    events = iter(stream)
+    next(events)
+    family = psutil.Process(running.process.pid).children(recursive=True)
+    next(process for process in family if "ray::ServeReplica" in "".join(process.cmdline())).kill()
+    assert [event.type for event in events][-1] == "image_generation.completed"
 
 
 def test_nothing_goes_on_for_a_client_that_left(running: Running, client: OpenAI):
@@ -147,7 +202,8 @@ def test_a_stolen_database_and_store_show_no_picture_and_no_address(running: Run
     rows.close()
     secrets = {bytes(v) if isinstance(v, bytes) else str(v).encode() for v in values if v is not None}
     address = next(line.split()[1] for line in running.output.splitlines() if line.startswith("address"))
-    assert address.rpartition("/")[2].encode() not in database.read_bytes()
+    for file in running.home.rglob("*"):
+        assert not file.is_file() or address.rpartition("/")[2].encode() not in file.read_bytes(), file
     objects = [file for file in (running.home / "objects").rglob("*") if file.is_file()]
     assert objects
     for file in objects:
