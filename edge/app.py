@@ -29,8 +29,8 @@ from edge.routes.privacy import privacy_routes
 from edge.routes.privacy_me import me_routes
 from edge.routes.privacy_requests import request_routes
 from edge.routes.receipts import key_set, receipt_routes
-from edge.routes.training import training_routes
 from edge.routes.stored_images import stored_image_routes
+from edge.routes.training import training_routes
 from edge.services import Services
 
 HERE = Path(__file__).parent

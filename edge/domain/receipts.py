@@ -37,7 +37,7 @@ LOOKED_FOR_AFTER_BACKSTOP_S = 2 * DAY_S
 LOOK_EVERY_S = 3_600
 BATCH = 500
 
-Scope = Literal["image", "generation", "session", "account"]
+Scope = Literal["image", "generation", "training", "session", "account"]
 
 
 class Counts(Struct, frozen=True, kw_only=True):

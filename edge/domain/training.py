@@ -127,14 +127,14 @@ def decide(asked: Asked, terms: Terms) -> Answer:
     return Answer("allow" if terms.mode == "opt_out" else "deny", "mode")
 
 
-def refuse_what_cannot_be(wish: Choice | None, terms: Terms, *, is_kept: bool = True) -> None:
+def refuse_what_cannot_be(wish: Choice | None, terms: Terms, *, is_kept: bool = True, param: str = "training") -> None:
     """A yes that would have no effect is refused, never ignored. Raises BadInput."""
     if wish != "allow":
         return
     if terms.mode == "never" or terms.public_key is None:
-        raise BadInput("nothing made here is used for training", param="training", code="not_available")
+        raise BadInput("nothing made here is used for training", param=param, code="not_available")
     if not is_kept:
-        raise BadInput("what is not stored for a time is never copied for training", param="training", code="retention")
+        raise BadInput("what is not stored for a time is never copied for training", param=param, code="retention")
 
 
 # the owner's choice ---------------------------------------------------------------------------------------------------
