@@ -5,14 +5,17 @@ A policy that does not load stops the process that needs it: nothing runs on gue
 
 import hashlib
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from importlib import resources
+from math import isfinite
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
-from policies.schema import Dated, Model, ModelsPolicy, PlansPolicy, Policies, RetentionPolicy
+from policies.schema import MIN_RETENTION, Dated, Model, ModelsPolicy, PlansPolicy, Policies, RetentionPolicy
 from policies.size import parse_size
 
 DatedT = TypeVar("DatedT", bound=Dated)
@@ -73,11 +76,37 @@ def accepted_digests(model: Model) -> set[str]:
 
 def _read(path: Path, kind: type[DatedT]) -> DatedT:
     try:
-        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), kind)
+        parsed = tomllib.loads(path.read_text("utf-8"))
+        if endless := list(_not_finite(parsed, "$")):
+            raise PolicyError("\n".join(f"{path.name}: {place}: not a finite number" for place in endless))
+        return msgspec.convert(parsed, kind)
     except FileNotFoundError as error:
         raise PolicyError(f"{path} is missing") from error
+    except OSError as error:
+        raise PolicyError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"{path.name}: not UTF-8 at byte {error.start}") from error
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise PolicyError(f"{path.name}: {error}") from error
+
+
+def _not_finite(value: object, place: str) -> Iterator[str]:
+    """Places of NaN and infinity: TOML has them, no promise can."""
+    match value:
+        case float() if not isfinite(value):
+            yield place
+        case dict():
+            for key, item in cast("dict[str, object]", value).items():
+                yield from _not_finite(item, f"{place}.{key}")
+        case list():
+            for index, item in enumerate(cast("list[object]", value)):
+                yield from _not_finite(item, f"{place}[{index}]")
+        case _:
+            pass
+
+
+def _repeated(values: Iterable[object]) -> list[object]:
+    return [value for value, times in Counter(values).items() if times > 1]
 
 
 def _contradictions(policies: Policies) -> Iterator[str]:
@@ -96,6 +125,8 @@ def _retention_contradictions(retention: RetentionPolicy) -> Iterator[str]:
         at = f"retention.toml: $.classes.{name}"
         if (kept.kept_for is None) == (kept.kept_until is None):
             yield f"{at}: give either `kept_for` or `kept_until`"
+        if kept.kept_for is not None and kept.kept_for <= timedelta(0):
+            yield f"{at}.kept_for: not longer than nothing"
         if name in KEPT_FOR_A_TIME and kept.kept_for is None:
             yield f"{at}: the code that obeys it needs `kept_for`"
         if (kept.erasure == "does not reach it") != (kept.because is not None):
@@ -103,6 +134,8 @@ def _retention_contradictions(retention: RetentionPolicy) -> Iterator[str]:
         for place in kept.places:
             if (other := named.setdefault(place, name)) != name:
                 yield f"{at}.places: {place} is named by $.classes.{other} already"
+    for days in _repeated(retention.backstop_days):
+        yield f"retention.toml: $.backstop_days: {days} is there twice"
     if retention.training.ground == "consent" and retention.training.mode == "opt_out":
         yield "retention.toml: $.training: consent is something a person gives, so it needs the mode `opt_in`"
 
@@ -115,6 +148,11 @@ def _plan_contradictions(policies: Policies) -> Iterator[str]:
         for model in plan.models:
             if model not in policies.models.models:
                 yield f"{at}.models: models.toml has no `{model}`"
+        for model in _repeated(plan.models):
+            yield f"{at}.models: {model} is there twice"
+        for which in ("default", "maximum"):
+            if getattr(plan.retention, which) < MIN_RETENTION:
+                yield f"{at}.retention.{which}: shorter than {MIN_RETENTION.total_seconds():g} s"
         if plan.retention.default > plan.retention.maximum:
             yield f"{at}.retention: the default is longer than the maximum"
         try:
@@ -126,6 +164,8 @@ def _plan_contradictions(policies: Policies) -> Iterator[str]:
 def _model_contradictions(at: str, model: Model) -> Iterator[str]:
     if model.auto_size not in model.sizes:
         yield f"{at}.auto_size: {model.auto_size} is not among `sizes`"
+    for size in _repeated(model.sizes):
+        yield f"{at}.sizes: {size} is there twice"
     for word in ("default", "low", "medium", "high"):
         if not model.steps.minimum <= getattr(model.steps, word) <= model.steps.maximum:
             yield f"{at}.steps.{word}: outside minimum and maximum"

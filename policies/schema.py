@@ -16,6 +16,8 @@ Text = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
+MIN_RETENTION = timedelta(minutes=1)  # of an image that is stored: it goes by the minute
+
 
 class Change(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One line of a file's public history."""

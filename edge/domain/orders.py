@@ -15,11 +15,10 @@ from edge.domain.requests import MAX_SEED, ImageRequest, JobRequest, PictureRequ
 from edge.domain.training import Choice, Terms, refuse_what_cannot_be
 from edge.errors import BadInput
 from policies.load import model_digest
-from policies.schema import Model, Plan, Policies
+from policies.schema import MIN_RETENTION, Model, Plan, Policies
 from policies.size import Pixels, parse_size
 from serve_app.contract import GenerateRequest, OutputFormat, Prompt, Slot, StoreOrder, TrainingOrder, Turn
 
-MIN_RETENTION = timedelta(minutes=1)
 QUALITY_WORDS = {"standard": "medium", "hd": "high"}
 
 

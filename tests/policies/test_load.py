@@ -59,6 +59,14 @@ def test_a_missing_file_is_named(directory: Path, name: str):
     assert error_of(directory).endswith(f"{name} is missing")
 
 
+def test_a_file_that_cannot_be_read_as_text_is_named(directory: Path):
+    (directory / "plans.toml").write_bytes(b"version = 1 # \xff")
+    assert error_of(directory) == "plans.toml: not UTF-8 at byte 14"
+    (directory / "plans.toml").unlink()
+    (directory / "plans.toml").mkdir()
+    assert error_of(directory).endswith("plans.toml cannot be read: Is a directory")
+
+
 def test_text_that_is_no_toml_is_named_by_file(directory: Path):
     (directory / "plans.toml").write_text("version = = 1")
     assert error_of(directory).startswith("plans.toml: ")
@@ -87,6 +95,9 @@ def test_an_unknown_key_is_refused_with_its_path(directory: Path, edit: Edit, na
         ("plans.toml", "max_images = 10", "max_images = 11", "$.plans[...].max_images"),
         ("models.toml", 'auto_size = "256x256"', 'auto_size = "256"', "$.models[...].auto_size"),
         ("models.toml", "version = 1", "version = 0", "$.version"),
+        ("plans.toml", "weight = 1.0", "weight = inf", "$.traffic.anonymous.weight: not a finite number"),
+        ("plans.toml", "deadline_s = 180.0", "deadline_s = nan", "$.traffic.anonymous.deadline_s: not a finite"),
+        ("models.toml", "maximum = 10.0", "maximum = inf", "$.models.sfumato-embedded.guidance.maximum: not a finite"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_path(directory: Path, edit: Edit, name: str, old: str, new: str, path: str):
@@ -111,6 +122,19 @@ def test_a_wrong_value_is_refused_with_its_path(directory: Path, edit: Edit, nam
         ("retention.toml", "[1, 2, 8, 31]", "[1, 2, 8]", "$.plans.api.retention.maximum: no backstop class"),
         ("plans.toml", 'traffic = "paid"', 'traffic = "free"', "$.plans.api.traffic: there is no class `free`"),
         ("plans.toml", '["sfumato-embedded"]', '["other"]', "$.plans.anonymous.models: models.toml has no `other`"),
+        ("retention.toml", 'kept_for = "P7D"', 'kept_for = "-P7D"', "$.classes.logs.kept_for: not longer than nothing"),
+        ("retention.toml", 'kept_for = "P7D"', 'kept_for = "PT0S"', "$.classes.logs.kept_for: not longer than nothing"),
+        ("retention.toml", "[1, 2, 8, 31]", "[1, 2, 8, 31, 31]", "$.backstop_days: 31 is there twice"),
+        ("plans.toml", 'default = "PT1H"', 'default = "PT59S"', "anonymous.retention.default: shorter than 60 s"),
+        ("plans.toml", 'default = "PT1H"', 'default = "-PT1H"', "anonymous.retention.default: shorter than 60 s"),
+        ("plans.toml", 'maximum = "P1D"', 'maximum = "PT0S"', "anonymous.retention.maximum: shorter than 60 s"),
+        (
+            "plans.toml",
+            '["sfumato-embedded"]',
+            '["sfumato-embedded", "sfumato-embedded"]',
+            ".models: sfumato-embedded is",
+        ),
+        ("models.toml", '"128x128"', '"64x64"', ".sizes: 64x64 is there twice"),
         ("plans.toml", 'default = "PT1H"', 'default = "P2D"', "$.plans.anonymous.retention: the default is longer"),
         ("models.toml", 'auto_size = "256x256"', 'auto_size = "96x96"', "auto_size: 96x96 is not among `sizes`"),
         ("models.toml", "low = 4", "low = 3", ".steps.low: outside"),
@@ -137,7 +161,7 @@ def test_all_contradictions_are_named_at_once(directory: Path, edit: Edit):
 
 
 def test_the_digest_is_of_what_a_replica_draws_from():
-    told = {"title", "licence", "created", "auto_size", "note", "previous_digest"}
+    told = {"title", "licence", "created", "auto_size", "note", "previous_digest", "gpus"}
     assert {*DRAWN_FROM, *told} == set(Model.__struct_fields__)
     model = load_policies().models.models["sfumato-embedded"]
     warmer = msgspec.structs.replace(model, guidance=msgspec.structs.replace(model.guidance, default=3.0))
