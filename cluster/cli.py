@@ -57,7 +57,8 @@ def edge(*, host: str = "127.0.0.1", in_process: Flag = False, tied: Tied = Fals
     import asyncio
 
     from cluster.edge_server import run_edge
-    from edge.errors import SettingsError
+    from cluster.home import HomeError
+    from edge.errors import DatabaseUnavailable, SettingsError
     from edge.gateway import RayServeGateway
     from edge.settings import Settings
     from policies.load import PolicyError, load_policies
@@ -67,7 +68,9 @@ def edge(*, host: str = "127.0.0.1", in_process: Flag = False, tied: Tied = Fals
         settings = Settings.from_env(os.environ)
         policies = load_policies(settings.policies)
     if not in_process:
-        asyncio.run(run_edge(settings, policies, host, RayServeGateway(settings.serve_url, settings.serve_secret)))
+        gateway = RayServeGateway(settings.serve_url, settings.serve_secret)
+        with _one_line(HomeError, DatabaseUnavailable):
+            asyncio.run(run_edge(settings, policies, host, gateway))
         return
 
     from serve_app.compose import build_engines
@@ -79,7 +82,8 @@ def edge(*, host: str = "127.0.0.1", in_process: Flag = False, tied: Tied = Fals
         engine_settings = EngineSettings.from_env(os.environ)
         _require_models(engine_settings.models, policies.models.models)
         engines = build_engines(engine_settings, policies)
-    asyncio.run(run_edge(settings, policies, host, engines))
+    with _one_line(HomeError, DatabaseUnavailable):
+        asyncio.run(run_edge(settings, policies, host, engines))
 
 
 @app.command

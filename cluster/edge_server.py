@@ -14,6 +14,7 @@ from granian.server.embed import Server
 from cluster.compose_edge import build_services
 from cluster.home import require_free_port
 from edge.app import create_app
+from edge.db.migrate import migrate
 from edge.services import Services
 from edge.settings import Settings
 from policies.schema import Policies
@@ -33,13 +34,15 @@ class OwnGenerator(Generator, Protocol):
 
 
 async def run_edge(settings: Settings, policies: Policies, host: str, generator: OwnGenerator) -> None:
-    """Returns after SIGTERM or SIGINT, with `generator` closed. Raises HomeError, CannotStart."""
+    """Returns after SIGTERM or SIGINT, with `generator` closed. Raises HomeError, DatabaseUnavailable."""
     require_free_port(settings.port, "SFUMATO_PORT")
     leave = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, leave.set)
+    services = build_services(settings, policies, generator)
     try:
-        await serve_until(leave, build_services(settings, policies, generator), host=host, port=settings.port)
+        await migrate(services.database.engine)  # the lifespan does too, but would raise a group
+        await serve_until(leave, services, host=host, port=settings.port)
     finally:
         await generator.close()
 
@@ -47,7 +50,7 @@ async def run_edge(settings: Settings, policies: Policies, host: str, generator:
 async def serve_until(
     leave: asyncio.Event, services: Services, *, host: str, port: int, drain_s: float = DRAIN_S
 ) -> None:
-    """Raises CannotStart. A client that does not take its reply holds nobody up for longer than LEAVE_S."""
+    """A client that does not take its reply holds nobody up for longer than LEAVE_S."""
     app = create_app(services)
     server = Server(
         app,

@@ -33,7 +33,7 @@ BROAD = {
     ("edge/domain/conduct.py", "conduct"): "whatever the generator raises, the job ends in one final state",
     ("edge/domain/conduct.py", "_end"): "listeners hear of the end even where the database does not take it",
     ("edge/domain/runs.py", "_tick_for_ever"): "leases are renewed again even when one renewal failed",
-    ("cluster/lifecycle.py", "item"): "one item that cannot go keeps no other from going",
+    ("cluster/sweep.py", "item"): "one item that cannot go keeps no other from going",
 }
 
 
@@ -50,7 +50,9 @@ def imports(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{name_of(file)} imports relatively"
+            assert not node.level, f"{name_of(file)} imports relatively"
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
@@ -97,12 +99,47 @@ def test_every_broad_except_is_known():
 
 
 def broad_excepts(file: Path) -> Iterator[tuple[str, str]]:
-    for function in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        for node in ast.walk(function):
-            if isinstance(node, ast.ExceptHandler) and (
-                node.type is None
-                or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"})
-            ):
-                yield name_of(file), function.name
+    """By the function around it, `<module>` outside of any; `suppress(Exception)` is one too."""
+    yield from _broad_in(ast.parse(file.read_text("utf-8")), name_of(file), "<module>")
+
+
+def _broad_in(node: ast.AST, file: str, function: str) -> Iterator[tuple[str, str]]:
+    for child in ast.iter_child_nodes(node):
+        is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+        inside = child.name if is_function else function
+        if _is_broad(child):
+            yield file, inside
+        yield from _broad_in(child, file, inside)
+
+
+def _is_broad(node: ast.AST) -> bool:
+    match node:
+        case ast.ExceptHandler(type=None):
+            return True
+        case ast.ExceptHandler(type=ast.expr() as caught):
+            return _names_everything([caught])
+        case ast.Call(func=ast.Name(id="suppress") | ast.Attribute(attr="suppress"), args=caught):
+            return _names_everything(caught)
+        case _:
+            return False
+
+
+def _names_everything(caught: list[ast.expr]) -> bool:
+    names = (node for each in caught for node in ast.walk(each))
+    return any(isinstance(node, ast.Name) and node.id in {"Exception", "BaseException"} for node in names)
+
+
+@pytest.mark.parametrize(
+    "broad",
+    [
+        "try: f()\nexcept: pass",
+        "try: f()\nexcept Exception: pass",
+        "try: f()\nexcept (OSError, BaseException): pass",
+        "with suppress(ValueError, Exception): f()",
+        "with contextlib.suppress(Exception): f()",
+    ],
+)
+def test_no_spelling_of_a_broad_except_is_missed(broad: str):
+    assert list(_broad_in(ast.parse(broad), "a.py", "<module>")) == [("a.py", "<module>")]
+    inside = "def g():\n" + "\n".join(f"    {line}" for line in broad.split("\n"))
+    assert list(_broad_in(ast.parse(inside), "a.py", "<module>")) == [("a.py", "g")]

@@ -53,7 +53,7 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Raises DatabaseUnavailable."""
-        with _or_unavailable():
+        with or_unavailable():
             async with self._sessions() as session:
                 return await session.run_sync(work)
 
@@ -69,7 +69,7 @@ class Database:
         """Overwrite what deleted rows left in SQLite's log; others see to it themselves. Raises DatabaseUnavailable."""
         if self.engine.dialect.name != "sqlite":
             return
-        with _or_unavailable():
+        with or_unavailable():
             async with self.engine.connect() as connection:
                 await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
 
@@ -91,7 +91,7 @@ class Database:
     async def _write_together(self, shared: list[_Pending[object]]) -> bool:
         """False when one of them was wrong, and all were undone. A database that does not answer fails them all."""
         try:
-            with _or_unavailable():
+            with or_unavailable():
                 async with self._sessions.begin() as session:
                     results = await session.run_sync(_all_of, [pending.work for pending in shared])
         except DatabaseUnavailable:
@@ -106,7 +106,7 @@ class Database:
 
     async def _write_alone(self, pending: _Pending[object]) -> None:
         try:
-            with _or_unavailable():
+            with or_unavailable():
                 async with self._sessions.begin() as session:
                     result = await session.run_sync(pending.work)
         except Exception as error:  # noqa: BLE001  raised again where the work came from
@@ -116,7 +116,7 @@ class Database:
 
 
 @contextmanager
-def _or_unavailable() -> Generator[None]:
+def or_unavailable() -> Generator[None]:
     """Of errors that a driver gives no kind, such as a lost connection or a deadlock, none is the fault of the work."""
     try:
         yield

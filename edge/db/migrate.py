@@ -11,11 +11,19 @@ from alembic.config import Config
 from sqlalchemy import Connection, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from edge.db.database import or_unavailable
+
 ADVISORY_LOCK = 0x5F_0A_70  # a number of ours among those of the database
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 async def migrate(engine: AsyncEngine) -> None:
+    """Raises DatabaseUnavailable."""
+    with or_unavailable():
+        await _migrate(engine)
+
+
+async def _migrate(engine: AsyncEngine) -> None:
     async with _alone(engine), engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             await connection.execute(select(func.pg_advisory_xact_lock(ADVISORY_LOCK)))
