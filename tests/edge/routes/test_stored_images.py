@@ -1,0 +1,66 @@
+from typing import Any
+
+import pytest
+
+from tests.edge.edges import START, Edge
+
+
+async def drawn(edge: Edge, **fields: object) -> dict[str, Any]:
+    reply = await edge.draw(**fields)
+    if "authorization" not in edge.client.headers:
+        edge.sign_in(reply)
+    return reply.json()["data"][0]
+
+
+async def shorten(edge: Edge, image_id: str, retention: object) -> Any:
+    return await edge.client.patch(f"/v1/images/{image_id}", json={"retention": retention})
+
+
+async def test_a_shorter_time_runs_from_storing(edge: Edge) -> None:
+    made = await drawn(edge)
+    edge.clock.advance(120)
+    reply = await shorten(edge, made["id"], "PT5M")
+    assert (reply.status_code, reply.json()["expires_at"]) == (200, START + 300)
+    edge.clock.advance(179)
+    assert (await edge.client.get(made["url"])).status_code == 200
+    edge.clock.advance(1)
+    assert (await edge.client.get(made["url"])).status_code == 410
+
+
+async def test_a_time_that_has_passed_deletes_at_once_with_a_receipt(edge: Edge) -> None:
+    made = await drawn(edge)
+    edge.clock.advance(301)
+    reply = await shorten(edge, made["id"], "PT5M")
+    assert (reply.json()["object"], reply.json()["claims"]["counts"]["images"]) == ("deletion", 1)
+    assert (await edge.client.get(made["url"])).status_code == 410
+    assert await edge.services.store.keys("img/") == []
+
+
+@pytest.mark.parametrize("retention", ["PT2H", "PT61M", "-PT5M", "none", "soon", "", 5, None])
+async def test_what_is_longer_or_no_time_is_refused_by_name(edge: Edge, retention: object) -> None:
+    made = await drawn(edge)
+    reply = await shorten(edge, made["id"], retention)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "retention")
+    assert (await edge.client.get(f"/v1/images/{made['id']}")).json()["expires_at"] == made["expires_at"]
+
+
+async def test_an_unknown_field_is_refused_and_no_field_changes_nothing(edge: Edge) -> None:
+    made = await drawn(edge)
+    address = f"/v1/images/{made['id']}"
+    refused = await edge.client.patch(address, json={"retain": "PT5M"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unknown_parameter")
+    assert (await edge.client.patch(address, json={})).json()["expires_at"] == made["expires_at"]
+
+
+async def test_it_can_go_with_its_download_from_now_on(edge: Edge) -> None:
+    made = await drawn(edge)
+    assert (await shorten(edge, made["id"], "on_download")).json()["on_download"]
+    await edge.client.get(made["url"])
+    shown = await edge.client.get(f"/v1/images/{made['id']}")
+    assert shown.json()["expires_at"] == START + 60
+
+
+async def test_other_people_s_pictures_cannot_be_shortened(edge: Edge) -> None:
+    made = await drawn(edge)
+    edge.sign_in(await edge.client.get("/v1/models", headers={"authorization": "Bearer anonymous"}))
+    assert (await shorten(edge, made["id"], "PT1M")).status_code == 404
