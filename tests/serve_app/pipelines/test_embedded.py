@@ -135,3 +135,12 @@ def test_pictures_and_previews_are_native_size(pipeline: EmbeddedPipeline):
     assert pipeline.preview(rows)[0].shape == (64, 64, 3)
     finish(pipeline, rows)
     assert pipeline.decode(rows)[0].dtype == "uint8"
+
+
+def test_how_the_weights_were_made_lies_beside_them():
+    steps = sorted(file.name for file in (ROOT / "recipe").glob("*.py"))
+    told = (ROOT / "recipe" / "README.md").read_text("utf-8")
+    assert steps
+    for step in steps:
+        assert step in told
+        compile((ROOT / "recipe" / step).read_text("utf-8"), step, "exec")
