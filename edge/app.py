@@ -31,6 +31,7 @@ from edge.routes.privacy_requests import request_routes
 from edge.routes.receipts import key_set, receipt_routes
 from edge.routes.stored_images import stored_image_routes
 from edge.routes.training import training_routes
+from edge.routes.your_data import your_data_routes
 from edge.services import Services
 
 HERE = Path(__file__).parent
@@ -55,6 +56,7 @@ def create_app(services: Services) -> Litestar:
             training_routes,
             key_set,
             receipt_routes,
+            your_data_routes,
             create_static_files_router(
                 "/static",
                 directories=[HERE / "static"],

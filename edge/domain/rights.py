@@ -15,6 +15,7 @@ from edge.db.rows import Base, ConsentRow, ImageRow, JobRow, OwnedRow, PromptRow
 from edge.domain.events import EventHub
 from edge.domain.jobs import OPEN_STATES, visible
 from edge.domain.owner import JobId, Owner, owned
+from edge.domain.training import Choice, choice_of
 from policies.publish import in_words
 from policies.schema import Kept, Policies
 
@@ -45,7 +46,7 @@ class Holdings(Struct, frozen=True):
 
     classes: list[HeldClass]
     images: list[ImageRow]
-    training: str | None
+    training: Choice | None
 
     def count(self, name: str) -> int:
         return sum(each.count for each in self.classes if each.name == name)
@@ -61,7 +62,7 @@ def holdings(db: Session, owner: Owner, policies: Policies, hub: EventHub, now: 
     return Holdings(
         [_held(name, classes[name], ends[name]) for name in classes if name in ends],
         images,
-        session.training if session else None,
+        choice_of(db, owner),
     )
 
 

@@ -29,7 +29,7 @@ def provide_caller(request: ApiRequest, services: NamedDependency[SkipValidation
         if session is None:
             raise BadCredential("this key or session is unknown or has expired")
         _prolong_in_time(session, request, services)
-    return _caller(session, request, services, is_new=False) if session else _newcomer(request, services)
+    return caller_of(session, request, services, is_new=False) if session else _newcomer(request, services)
 
 
 def says_gpc(request: ApiRequest) -> bool:
@@ -67,8 +67,8 @@ def _prolong_in_time(session: Session, request: ApiRequest, services: Services) 
 def _newcomer(request: ApiRequest, services: Services) -> Caller:
     session = new_session(services.clock(), services.session_idle_s)
     request.scope["state"][FRESH_SESSION] = session_token(session, services.keyring)
-    return _caller(session, request, services, is_new=True)
+    return caller_of(session, request, services, is_new=True)
 
 
-def _caller(session: Session, request: ApiRequest, services: Services, *, is_new: bool) -> Caller:
+def caller_of(session: Session, request: ApiRequest, services: Services, *, is_new: bool) -> Caller:
     return Caller(session.owner, session.viewing_secret, services.anonymous_plan, is_new, says_gpc(request))

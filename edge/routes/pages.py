@@ -1,4 +1,4 @@
-"""The page for people. It alone sets the session cookie, and each visit prolongs it."""
+"""The page for people. Pages alone set the session cookie, and each visit prolongs it."""
 
 from importlib.metadata import version
 
@@ -7,7 +7,7 @@ from litestar import get
 from litestar.datastructures import Cookie
 from litestar.response import Template
 
-from edge.domain.sessions import new_session, prolonged, session_token
+from edge.domain.sessions import Session, new_session, prolonged, session_token
 from edge.guards.auth import ApiRequest, cookie_name, cookie_session
 from edge.routes.given import GivenServices
 from edge.routes.models import cards_of
@@ -27,18 +27,22 @@ async def front_page(request: ApiRequest, services: GivenServices) -> Template:
             "version": version("sfumato"),
             **policy_in_words(services.policies),
         },
-        cookies=[_session_cookie(request, services)],
+        cookies=[session_cookie(visiting_session(request, services), services)],
     )
 
 
-def _session_cookie(request: ApiRequest, services: Services) -> Cookie:
+def visiting_session(request: ApiRequest, services: Services) -> Session:
+    """The visitor's own, prolonged, or a new one."""
     now, idle_s = services.clock(), services.session_idle_s
     session = cookie_session(request, services)
-    session = prolonged(session, now, idle_s) if session else new_session(now, idle_s)
+    return prolonged(session, now, idle_s) if session else new_session(now, idle_s)
+
+
+def session_cookie(session: Session, services: Services) -> Cookie:
     return Cookie(
         key=cookie_name(services.settings),
         value=session_token(session, services.keyring),
-        max_age=int(idle_s),
+        max_age=int(services.session_idle_s),
         path="/",
         secure=services.settings.is_https,
         httponly=True,

@@ -19,6 +19,7 @@ from edge.db.rows import ImageRow
 from edge.domain.export import Export, ExportedData
 from edge.domain.owner import Owner
 from edge.domain.rights import HeldClass, Readable, holdings, own_rows
+from edge.domain.training import Choice
 from edge.errors import BadInput
 from edge.guards.auth import ApiRequest, cookie_name
 from edge.routes.deletion import Deleted, deleted
@@ -55,7 +56,7 @@ class Held(Struct, frozen=True, kw_only=True):
     owner: Literal["session", "account"]
     classes: list[HeldClass]
     images: list[HeldImage]
-    training: str | None
+    training: Choice | None
     undisclosed: str
 
 

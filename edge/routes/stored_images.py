@@ -30,7 +30,7 @@ class ImageUpdate(Struct, frozen=True, forbid_unknown_fields=True):
 
 @get("/{image_id:str}", responses=api_errors(404))
 async def show_image(image_id: ImageIdPath, caller: GivenCaller, services: GivenServices) -> StoredImage:
-    return stored_image(await _find(image_id, caller, services), caller, services)
+    return stored_image(await find_image(image_id, caller, services), caller, services)
 
 
 @patch("/{image_id:str}", dto=StrictBody[ImageUpdate], return_dto=None, responses=api_errors(404, 413, 415))
@@ -38,7 +38,7 @@ async def shorten_image(
     image_id: ImageIdPath, data: JSONBody[ImageUpdate], caller: GivenCaller, services: GivenServices
 ) -> StoredImage | Deleted:
     """A time that has passed already deletes at once, and answers as a deletion does."""
-    row = await _find(image_id, caller, services)
+    row = await find_image(image_id, caller, services)
     if data.retention is UNSET:
         return stored_image(row, caller, services)
     to = shorter(row, data.retention)
@@ -47,15 +47,16 @@ async def shorten_image(
     await services.database.write(partial(shorten, image_id=row.id, to=to))
     if to.on_download:
         await services.deletions.withdraw_copies(ConsentRow.id == row.id)
-    return stored_image(await _find(image_id, caller, services), caller, services)
+    return stored_image(await find_image(image_id, caller, services), caller, services)
 
 
 @delete("/{image_id:str}", status_code=200, responses=api_errors(404))
 async def delete_image(image_id: ImageIdPath, caller: GivenCaller, services: GivenServices) -> Deleted:
-    return deleted(await services.deletions.delete_image(await _find(image_id, caller, services)))
+    return deleted(await services.deletions.delete_image(await find_image(image_id, caller, services)))
 
 
-async def _find(image_id: str, caller: Caller, services: Services) -> ImageRow:
+async def find_image(image_id: str, caller: Caller, services: Services) -> ImageRow:
+    """Raises NotFound: unknown, or somebody else's."""
     find = partial(jobs.find_image, owner=caller.owner, image_id=image_id, now=services.clock())
     row = await services.database.read(find)
     if row is None:

@@ -1,0 +1,233 @@
+"""`/your-data`: a person sees, takes along, erases and decides, without JavaScript.
+
+Each form carries a one-time token. A deletion leads to the page of its receipt, which can be read again.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Annotated
+
+from litestar import Router, get, post
+from litestar.params import URLEncodedBody
+from litestar.response import Redirect, Template
+from msgspec import Meta, Struct
+from sqlalchemy.orm import Session as DbSession
+
+from edge.db.rows import ImageRow, RightsRequestRow
+from edge.domain.deletions import Deletion
+from edge.domain.images import token_for
+from edge.domain.owner import Caller
+from edge.domain.receipts import find_receipt
+from edge.domain.rights import HeldClass, holdings
+from edge.domain.rights_requests import Kind, Law, RightsRequest, add_request, requests_of
+from edge.domain.standing import utc_minute
+from edge.domain.training import Asked, Choice, decide
+from edge.errors import BadInput, NotFound
+from edge.guards.auth import ApiRequest, caller_of
+from edge.routes.given import GivenCaller, GivenServices
+from edge.routes.pages import session_cookie, visiting_session
+from edge.routes.privacy import policy_in_words
+from edge.routes.privacy_me import CLEAR, ERASE, no_cookie
+from edge.routes.receipts import ReceiptIdPath
+from edge.routes.stored_images import find_image
+from edge.routes.training import TRAINED, WORDS, say
+from edge.services import Services
+from policies.publish import in_words
+
+PAGE = "your data"  # what a token of the page's other forms allows
+MOST_SHOWN = 60
+UNITS_S = (86_400, 3_600, 60)
+TOO_LATE = "That page was open for too long, or its button was pressed before. Nothing has changed."
+
+Token = Annotated[str, Meta(max_length=128)]
+
+
+class ImageForm(Struct, frozen=True):
+    token: Token
+    image: Annotated[str, Meta(max_length=64)]
+
+
+class EraseForm(Struct, frozen=True):
+    token: Token
+
+
+class TrainingForm(Struct, frozen=True):
+    token: Token
+    choice: Choice
+
+
+class RequestForm(Struct, frozen=True):
+    token: Token
+    kind: Kind
+    law: Law
+    message: Annotated[str, Meta(min_length=1, max_length=4000)]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture on the page. `path` is None where looking at it would use it up."""
+
+    id: str
+    path: str | None
+    made_at: int
+    goes_at: int
+    goes_in: str
+
+
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """What the page shows of one owner."""
+
+    classes: list[HeldClass]
+    images: list[ImageRow]
+    choice: Choice | None
+    requests: list[RightsRequestRow]
+
+    @property
+    def count(self) -> int:
+        return sum(each.count for each in self.classes)
+
+
+@get("/")
+async def your_data_page(request: ApiRequest, services: GivenServices) -> Template:
+    session = visiting_session(request, services)
+    caller = caller_of(session, request, services, is_new=False)
+    page = await _page(caller, services)
+    page.cookies = [session_cookie(session, services)]
+    return page
+
+
+@get("/erase")
+async def confirm_page(caller: GivenCaller, services: GivenServices) -> Template:
+    belongings = await _belongings(caller, services)
+    context = {
+        **_words(services),
+        "reached": [each for each in belongings.classes if each.count],
+        "token": services.page_tokens.issue(caller.owner, ERASE, services.clock()),
+    }
+    return Template("erase.html", context=context)
+
+
+@get("/receipts/{receipt_id:str}")
+async def receipt_page(receipt_id: ReceiptIdPath, services: GivenServices) -> Template:
+    find = partial(find_receipt, receipt_id=receipt_id, signer=services.signer)
+    receipt = await services.database.read(find)
+    if receipt is None:
+        raise NotFound("there is no such receipt, or it was kept long enough")
+    return Template("receipt.html", context={**_words(services), "receipt": receipt, "claims": receipt.claims})
+
+
+@post("/image", status_code=303)
+async def erase_one(
+    data: URLEncodedBody[ImageForm], caller: GivenCaller, services: GivenServices
+) -> Redirect | Template:
+    if not services.page_tokens.spend(data.token, caller.owner, PAGE, services.clock()):
+        return await _page(caller, services, notice=TOO_LATE)
+    try:
+        row = await find_image(data.image, caller, services)
+    except NotFound:
+        return await _page(caller, services, notice="That picture is gone already.")
+    return _to_receipt(await services.deletions.delete_image(row))
+
+
+@post("/erase", status_code=303)
+async def erase_everything(
+    data: URLEncodedBody[EraseForm], caller: GivenCaller, services: GivenServices
+) -> Redirect | Template:
+    if not services.page_tokens.spend(data.token, caller.owner, ERASE, services.clock()):
+        return await _page(caller, services, notice=TOO_LATE)
+    reply = _to_receipt(await services.deletions.delete_owner(caller.owner))
+    reply.headers.update(CLEAR)
+    reply.cookies = [no_cookie(services)]
+    return reply
+
+
+@post("/training", status_code=303)
+async def choose_about_training(
+    data: URLEncodedBody[TrainingForm], caller: GivenCaller, services: GivenServices
+) -> Redirect | Template:
+    if not services.page_tokens.spend(data.token, caller.owner, PAGE, services.clock()):
+        return await _page(caller, services, notice=TOO_LATE)
+    try:
+        await say(data.choice, caller, services)
+    except BadInput as error:
+        return await _page(caller, services, notice=error.message)
+    return Redirect("/your-data#training", status_code=303)
+
+
+@post("/request", status_code=303)
+async def ask_a_person(
+    data: URLEncodedBody[RequestForm], caller: GivenCaller, services: GivenServices
+) -> Redirect | Template:
+    if not services.page_tokens.spend(data.token, caller.owner, PAGE, services.clock()):
+        return await _page(caller, services, notice=TOO_LATE)
+    request = RightsRequest(kind=data.kind, law=data.law, message=data.message)
+    try:
+        await services.database.write(partial(add_request, owner=caller.owner, request=request, now=services.clock()))
+    except BadInput as error:
+        return await _page(caller, services, notice=error.message)
+    return Redirect("/your-data#requests", status_code=303)
+
+
+async def _page(caller: Caller, services: Services, *, notice: str | None = None) -> Template:
+    """A notice says why nothing happened."""
+    now = services.clock()
+    belongings = await _belongings(caller, services)
+    asked = Asked(owner_kind=caller.owner.kind, gpc=caller.gpc, choice=belongings.choice)
+    context = {
+        **_words(services),
+        "notice": notice,
+        "belongings": belongings,
+        "pictures": [_shown(row, caller, services, now) for row in belongings.images[:MOST_SHOWN]],
+        "not_shown": max(0, len(belongings.images) - MOST_SHOWN),
+        "gpc": caller.gpc,
+        "answer": (answer := decide(asked, services.training)),
+        "answer_in_words": WORDS[answer.because],
+        "trained": TRAINED,
+        "issue_token": partial(services.page_tokens.issue, caller.owner, PAGE, now),
+    }
+    return Template("your-data.html", context=context, status_code=409 if notice else 200)
+
+
+async def _belongings(caller: Caller, services: Services) -> Belongings:
+    return await services.database.read(partial(_read_belongings, caller=caller, services=services))
+
+
+def _read_belongings(db: DbSession, caller: Caller, services: Services) -> Belongings:
+    held = holdings(db, caller.owner, services.policies, services.hub, services.clock())
+    return Belongings(held.classes, held.images, held.training, requests_of(db, caller.owner))
+
+
+def _shown(row: ImageRow, caller: Caller, services: Services, now: float) -> Shown:
+    path = None if row.on_download else f"/i/{token_for(row, caller.viewing_secret, services.keyring)}"
+    return Shown(row.id, path, row.created_at, row.delete_at, _left(row.delete_at - now))
+
+
+def _left(seconds: float) -> str:
+    """To one unit, rounded down: nothing stays longer than it says."""
+    unit_s = next((unit_s for unit_s in UNITS_S if seconds >= unit_s), 1)
+    return in_words(timedelta(seconds=int(seconds // unit_s * unit_s)))
+
+
+def _to_receipt(deletion: Deletion) -> Redirect:
+    return Redirect(f"/your-data/receipts/{deletion.claims.jti}", status_code=303)
+
+
+def _words(services: Services) -> dict[str, object]:
+    return {**policy_in_words(services.policies), "utc": utc_minute}
+
+
+your_data_routes = Router(
+    "/your-data",
+    route_handlers=[
+        your_data_page,
+        confirm_page,
+        receipt_page,
+        erase_one,
+        erase_everything,
+        choose_about_training,
+        ask_a_person,
+    ],
+    include_in_schema=False,
+)
