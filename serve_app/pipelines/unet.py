@@ -90,10 +90,6 @@ class UnetPipeline:
     def batch_key(self, spec: RowSpec) -> BatchKey:
         return BatchKey(self._name, self._latent_shape(spec), self._tokens)
 
-    def native_px(self, width_px: int, height_px: int) -> tuple[int, int]:
-        """Rounded up to whole latent cells."""
-        return -(-width_px // self._cell_px) * self._cell_px, -(-height_px // self._cell_px) * self._cell_px
-
     def start(self, specs: Sequence[RowSpec]) -> list[UnetRow]:
         avoided = [spec.negative_prompt if spec.guidance > 1 else "" for spec in specs]
         try:
@@ -204,8 +200,8 @@ class UnetPipeline:
         return len(self._tokenizer(prompt, verbose=False)["input_ids"]) > self._tokens
 
     def _latent_shape(self, spec: RowSpec) -> tuple[int, int, int]:
-        width_px, height_px = self.native_px(spec.width_px, spec.height_px)
-        return self._unet.config.in_channels, height_px // self._cell_px, width_px // self._cell_px
+        """Whole cells that cover the size asked for."""
+        return self._unet.config.in_channels, -(-spec.height_px // self._cell_px), -(-spec.width_px // self._cell_px)
 
     def _decoded(self, latents: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, 3, H, W) float32 in -1..1 and somewhat beyond."""

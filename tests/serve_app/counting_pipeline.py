@@ -52,9 +52,6 @@ class CountingPipeline:
     def batch_key(self, spec: RowSpec) -> BatchKey:
         return BatchKey("counting", (4, spec.height_px // 8, spec.width_px // 8), 8)
 
-    def native_px(self, width_px: int, height_px: int) -> tuple[int, int]:
-        return NATIVE_PX, NATIVE_PX
-
     def start(self, specs: Sequence[RowSpec]) -> list[CountingRow]:
         if len(specs) > self.starts_rows:
             raise OutOfMemory
