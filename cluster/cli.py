@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,10 @@ Tied = Annotated[bool, Parameter(show=False, negative=())]  # for `up`: end when
 app = App(name="sfumato", help="Self-hosted image generation that forgets.", version_flags=["--version"])
 policies = App(name="policies", help="The files that the code obeys.")
 app.command(policies)
+prompts = App(name="prompts", help="Sealed prompts: read by a person with a reason, and each reading is written down.")
+app.command(prompts)
+training = App(name="training", help="Copies that callers allowed for training: key, export, what was taken back.")
+app.command(training)
 
 
 @app.command
@@ -119,13 +124,14 @@ def sweep(*, tied: Tied = False) -> None:
     import asyncio
 
     from cluster.compose_edge import run_sweeper_from
+    from cluster.day_keys import DayKeys
     from edge.errors import SettingsError
     from edge.settings import Settings
     from policies.load import PolicyError
 
     _begin(tied)
     with _one_line(SettingsError, PolicyError):
-        asyncio.run(run_sweeper_from(Settings.from_env(os.environ)))
+        asyncio.run(run_sweeper_from(Settings.from_env(os.environ), DayKeys.from_env(os.environ)))
 
 
 @app.command
@@ -145,7 +151,7 @@ def bench(*rows: str, rounds: int = 5, seconds: float = 8.0) -> None:
 
     set_ray_environment(os.environ, alone=True)
     from cluster.bench.bench import UnknownRow, run_bench
-    from cluster.logs import configure_logging
+    from serve_app.logs import configure_logging
 
     configure_logging()
     with _one_line(UnknownRow):
@@ -213,13 +219,121 @@ def preset(name: str, directory: Path) -> None:
     print(f"written: set SFUMATO_POLICIES={directory}")  # noqa: T201  its answer
 
 
+@training.command
+def key(file: Path) -> None:
+    """Make a training key: the private half in FILE, the public half said for SFUMATO_TRAINING_KEY.
+
+    `up` makes one by itself, as `training.key` in its home. Whoever holds the file can read every copy: keep it away
+    from the machines that serve, and keep it, since nothing else opens what was sealed to it.
+
+    Parameters
+    ----------
+    file
+        Where to write the private half; nothing is overwritten.
+    """
+    from cluster.training_key import KeyFileError, make_training_key, public_half
+
+    with _one_line(KeyFileError):
+        made = make_training_key(file)
+    print(f"SFUMATO_TRAINING_KEY={public_half(made)}")  # noqa: T201  its answer
+
+
+@training.command(name="export")
+def export_training(directory: Path, *, key: Path) -> None:
+    """Open the copies into DIRECTORY: `pictures/`, and a line for each in `manifest.jsonl`.
+
+    Each consent is checked again at that moment: not withdrawn, its session there, the policy's mode as it was or a
+    yes that was said. Run it again with the same directory to go on after a stop, to add what is new, and to remove
+    what was taken back or is past its `drop_by`. What you copied elsewhere is yours to clean: `sfumato training
+    withdrawn` lists it.
+
+    Parameters
+    ----------
+    directory
+        Made where it is missing, readable for you only.
+    key
+        File of the private half, as `up` or `sfumato training key` made it.
+    """
+    import asyncio
+
+    from cluster.training_commands import run_export
+    from cluster.training_key import KeyFileError
+    from edge.errors import DatabaseUnavailable, SettingsError
+    from policies.load import PolicyError
+    from serve_app.errors import StoreUnavailable
+
+    with _one_line(KeyFileError, SettingsError, PolicyError, DatabaseUnavailable, StoreUnavailable, OSError):
+        print(asyncio.run(run_export(os.environ, directory, key)))  # noqa: T201  its answer
+
+
+@training.command
+def withdrawn(*, since: date | None = None) -> None:
+    """List the pictures that earlier exports must drop: an id and the day it was taken back, a line each.
+
+    An entry stays as long as other proofs (`retention.toml`). A model that was trained is not untrained by it.
+
+    Parameters
+    ----------
+    since
+        Only those taken back from this day on, UTC, as 2026-11-24.
+    """
+    import asyncio
+
+    from cluster.training_commands import run_withdrawn
+    from edge.errors import DatabaseUnavailable, SettingsError
+
+    with _one_line(SettingsError, DatabaseUnavailable):
+        if listed := asyncio.run(run_withdrawn(os.environ, since)):
+            print(listed)  # noqa: T201  its answer
+
+
+@prompts.command
+def read(wanted_id: str, /, *, reader: str, reason: str) -> None:
+    """Write down who reads and why, then show the prompt. Needs the database and SFUMATO_KEYS only.
+
+    Parameters
+    ----------
+    wanted_id
+        Of a job, or of a record.
+    reader
+        Who reads.
+    reason
+        Why: a report, a complaint, a question of law.
+    """
+    import asyncio
+
+    from cluster.day_keys import KeyGone
+    from cluster.prompt_reader import CannotRead, run_read
+    from edge.domain.prompts import PromptSealBroken
+    from edge.errors import DatabaseUnavailable, SettingsError
+    from policies.load import PolicyError, load_policies
+
+    with _one_line(SettingsError, PolicyError, DatabaseUnavailable, CannotRead, KeyGone, PromptSealBroken):
+        kept_for = load_policies(_own_policies()).retention.classes.proofs.duration
+        shown = asyncio.run(run_read(os.environ, wanted_id, reader, reason, kept_for))
+    print(shown)  # noqa: T201  its answer
+
+
+@prompts.command
+def reads() -> None:
+    """List who read which record, when and why, newest first."""
+    import asyncio
+
+    from cluster.prompt_reader import run_reads
+    from edge.errors import DatabaseUnavailable, SettingsError
+
+    with _one_line(SettingsError, DatabaseUnavailable):
+        lines = asyncio.run(run_reads(os.environ))
+    print("\n".join(lines) or "nobody has read a prompt")  # noqa: T201  its answer
+
+
 def main() -> None:
     app()
 
 
 def _begin(tied: bool) -> None:
-    from cluster.logs import configure_logging
     from cluster.tie import end_with_starter
+    from serve_app.logs import configure_logging
 
     configure_logging()
     if tied:

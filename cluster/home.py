@@ -7,7 +7,10 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from cluster.training_key import KeyFileError, make_training_key, public_half, read_training_key
+
 MIN_FREE_BYTES = 512 * 1024 * 1024
+TRAINING_KEY = "SFUMATO_TRAINING_KEY"  # the public half; the private one may be taken elsewhere
 SECRET_NAMES = ("SFUMATO_SECRET", "SFUMATO_SERVE_SECRET", "RAY_AUTH_TOKEN")
 
 
@@ -24,6 +27,10 @@ def prepare_home(home: Path) -> dict[str, str]:
         if not file.exists():
             _write_secrets(file)
         known = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
+        if TRAINING_KEY not in known:
+            known[TRAINING_KEY] = _make_training_key(home / "training.key", file)
+    except KeyFileError as error:
+        raise HomeError(str(error)) from error
     except OSError as error:
         raise HomeError(f"{home} cannot be used ({error.strerror}): choose another with --home") from error
     missing = [name for name in SECRET_NAMES if not known.get(name)]
@@ -65,3 +72,12 @@ def _write_secrets(file: Path) -> None:
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as out:
         out.write(text)
+
+
+def _make_training_key(private: Path, secrets_file: Path) -> str:
+    """The public half, written down. Where a start was cut off between the two, the private one is there already."""
+    public = public_half(read_training_key(private) if private.exists() else make_training_key(private))
+    end = "" if secrets_file.read_text().endswith("\n") else "\n"
+    with secrets_file.open("a") as out:
+        out.write(f"{end}{TRAINING_KEY}={public}\n")
+    return public

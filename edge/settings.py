@@ -42,14 +42,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
         """Raises SettingsError."""
-        home = Path(env.get("SFUMATO_HOME") or ".sfumato").absolute()
         port = _port(env, "SFUMATO_PORT", 8080)
         policies = env.get("SFUMATO_POLICIES")
         return cls(
-            home=home,
+            home=_home(env),
             port=port,
             public_url=_url(env, "SFUMATO_PUBLIC_URL", f"http://localhost:{port}"),
-            database_url=_database_url(env, home),
+            database_url=database_url(env),
             secret=_secret(env, "SFUMATO_SECRET"),
             serve_url=_url(env, "SFUMATO_SERVE_URL", "http://127.0.0.1:8000"),
             serve_secret=_secret(env, "SFUMATO_SERVE_SECRET"),
@@ -57,6 +56,10 @@ class Settings(Struct, frozen=True, kw_only=True):
             policies=Path(policies) if policies else None,
             training_key=_public_key(env, "SFUMATO_TRAINING_KEY"),
         )
+
+
+def _home(env: Mapping[str, str]) -> Path:
+    return Path(env.get("SFUMATO_HOME") or ".sfumato").absolute()
 
 
 def _port(env: Mapping[str, str], name: str, default: int) -> int:
@@ -79,8 +82,9 @@ def _url(env: Mapping[str, str], name: str, default: str) -> str:
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, USUAL_PORTS[parts.scheme]) else "")
 
 
-def _database_url(env: Mapping[str, str], home: Path) -> str:
-    text = env.get("SFUMATO_DATABASE_URL") or f"sqlite+aiosqlite:///{home / 'sfumato.db'}"
+def database_url(env: Mapping[str, str]) -> str:
+    """Raises SettingsError."""
+    text = env.get("SFUMATO_DATABASE_URL") or f"sqlite+aiosqlite:///{_home(env) / 'sfumato.db'}"
     try:
         dialect = make_url(text).get_dialect()
         dialect.import_dbapi()
