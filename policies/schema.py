@@ -14,6 +14,7 @@ from policies.size import Size
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Text = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=1)]
+BackstopDays = Annotated[int, Meta(ge=1, le=3650)]  # an address has room for 4095
 Seconds = Annotated[float, Meta(gt=0)]
 
 MIN_RETENTION = timedelta(minutes=1)  # of an image that is stored: it goes by the minute
@@ -138,7 +139,7 @@ class RetentionPolicy(Dated, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     `undisclosed` is the sentence that everyone reads about what the law may make the operator set aside.
     """
 
-    backstop_days: Annotated[list[Count], Meta(min_length=1)]
+    backstop_days: Annotated[list[BackstopDays], Meta(min_length=1)]
     backups_days: Count
     undisclosed: Text
     never_done: Annotated[list[Text], Meta(min_length=1)]

@@ -13,12 +13,15 @@ from msgspec import Struct
 from edge.domain.keyring import Keyring
 from edge.domain.owner import ImageId
 from edge.domain.tokens import open_token, seal_token
+from policies.publish import IMAGES
 from serve_app.storage.keys import ImageKey, parse_key
 from serve_app.storage.sealing import image_secret
 
 VERSION = 1
-PREFIX = "img"
-_CLAIMS = Layout(">B16sIB32s")  # version, image id, delete-at in Unix seconds, backstop class in days, image secret
+PREFIX = IMAGES
+DAYS_BITS = 12
+# version in 4 bits and backstop class in days in 12, image id, delete-at in Unix seconds, image secret
+_CLAIMS = Layout(">H16sI32s")
 
 
 class Address(Struct, frozen=True):
@@ -44,7 +47,7 @@ def address_for(key: str, viewing_secret: bytes) -> Address:
 
 def address_token(address: Address, keyring: Keyring) -> str:
     claims = _CLAIMS.pack(
-        VERSION, bytes.fromhex(address.image_id), address.delete_at, address.class_days, address.secret
+        VERSION << DAYS_BITS | address.class_days, bytes.fromhex(address.image_id), address.delete_at, address.secret
     )
     return seal_token(claims, keyring.address_mac)
 
@@ -54,7 +57,8 @@ def read_address(token: str, keyring: Keyring) -> Address | None:
     claims = open_token(token, _CLAIMS, keyring.address_mac)
     if claims is None:
         return None
-    version, image_id, delete_at, class_days, secret = _CLAIMS.unpack(claims)
+    word, image_id, delete_at, secret = _CLAIMS.unpack(claims)
+    version, class_days = divmod(word, 1 << DAYS_BITS)
     return Address(ImageId(image_id.hex()), delete_at, class_days, secret) if version == VERSION else None
 
 

@@ -27,7 +27,7 @@ RETENTION = [
     ('why = "to deliver it"', 'why = "to look at it"', "loosens", "output_image is kept to look at it"),
     ('what = "The picture', 'what = "The best picture', "loosens", "output_image is The best picture"),
     ('counted_from = "storing"', 'counted_from = "a look"', "loosens", "output_image counts from a look"),
-    ('ends_by = "rotation"', 'ends_by = "hand"', "says otherwise", "logs ends by hand"),
+    ('ends_by = "the end of the job"', 'ends_by = "hand"', "says otherwise", "waiting_prompt ends by hand"),
     ("[1, 2, 8, 31]", "[1, 8, 31]", "loosens", "removed after 2 days they remove after 8"),
     ("[1, 2, 8, 31]", "[1, 2, 4, 8, 31]", "tightens", "the store's own rules remove after 4 days"),
     ("backups_days = 31", "backups_days = 90", "loosens", "backups are gone after 90 days instead of 31"),

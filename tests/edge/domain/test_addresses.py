@@ -12,6 +12,15 @@ def test_an_address_finds_its_object_again() -> None:
     assert read_address(address_token(address, KEYRING), KEYRING) == address
 
 
+def test_the_longest_backstop_a_policy_may_name_fits_into_an_address() -> None:
+    key = KEY.replace("/1d/", "/3650d/")
+    token = address_token(address_for(key, VIEWING_SECRET), KEYRING)
+    address = read_address(token, KEYRING)
+    assert address is not None
+    assert address.key == key
+    assert "=" not in token
+
+
 def test_the_same_credential_makes_the_same_address_and_another_does_not() -> None:
     token = address_token(address_for(KEY, VIEWING_SECRET), KEYRING)
     assert token == address_token(address_for(KEY, VIEWING_SECRET), KEYRING)
