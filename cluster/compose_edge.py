@@ -4,7 +4,9 @@ from time import time
 
 from litestar import Litestar
 
+from cluster.day_keys import DayKeys
 from cluster.lifecycle import run_sweeper
+from cluster.sweep import Parts
 from edge.app import create_app
 from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
@@ -69,11 +71,19 @@ def build_services(
     )
 
 
-async def run_sweeper_from(settings: Settings) -> None:
+async def run_sweeper_from(settings: Settings, keys: DayKeys) -> None:
     """Until cancelled."""
     database = Database(open_engine(settings.database_url))
+    parts = Parts(
+        clock=time,
+        store=open_store(settings.store),
+        store_settings=settings.store,
+        database=database,
+        policies=load_policies(settings.policies),
+        keys=keys,
+    )
     try:
         await migrate(database.engine)
-        await run_sweeper(time, open_store(settings.store), database, load_policies(settings.policies))
+        await run_sweeper(parts)
     finally:
         await database.close()

@@ -1,137 +1,209 @@
-"""Expiry that works: at every minute, delete what was promised to go.
+"""Expiry that works: what was promised to go goes, at its minute, by itself.
 
-Keys are the truth and rows an index: minutes that have passed are emptied by prefix, rows or no rows. Every step may be
-cut off and done again. The store's own lifecycle rules are the backstop for when nobody runs this.
+Three loops of items, each at its own pace: deletions that were asked for within seconds, what is due at each whole
+minute, and the checks of every hour. An item may be cut off anywhere and done again, and two sweepers do no harm; one
+leads, so that the work is done once. The store's own lifecycle rules are the backstop for when nobody runs this.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from time import perf_counter
 
-from msgspec import Struct
+from sqlalchemy.orm import Session
 
-from edge.db.database import Database
-from edge.domain import jobs
-from edge.domain.addresses import PREFIX
-from edge.domain.erasure import BATCH, due, erase_images
+from cluster.day_keys import destroy_day_keys, make_day_keys
+from cluster.minutes import delete_orphans, empty_images, empty_training
+from cluster.store_init import check_store
+from cluster.sweep import Parts, Sweep
+from edge.domain.canaries import forget_canaries, look_for_canaries, plant_canaries
+from edge.domain.erasure import BATCH, due, erase_images, oldest_due
+from edge.domain.jobs import fail_lost_jobs, forget_jobs
+from edge.domain.leader import candidate
+from edge.domain.prompts import forget_prompt_reads, forget_prompts
+from edge.domain.receipts import forget_receipts, recheck_receipts
+from edge.domain.reports import RulesReport, SweepReport, put_report
+from edge.domain.rights_requests import forget_requests
 from edge.domain.sessions import forget_idle_sessions
-from edge.errors import EdgeError
-from policies.schema import KeptClasses, Policies
-from serve_app.errors import ServeError
-from serve_app.storage.keys import parse_minute
-from serve_app.storage.store import ObjectStore
+from edge.domain.training import forget_consents, withdraw_orphans
 
 log = logging.getLogger(__name__)
 
-CANARY = "canary"
+Item = Callable[[Sweep], Awaitable[None]]
+
+LEASE = "sweeper"
 MINUTE_S = 60.0
+EARLY_S = 5.0
+HOUR_S = 3600.0
 
 
-class Swept(Struct, frozen=True):
-    """What one sweep removed, by kind. `left`: the kinds that met an error; the next sweep tries them again."""
-
-    removed: dict[str, int]
-    left: list[str]
-
-    def __str__(self) -> str:
-        counts = ", ".join(f"{count} {kind}" for kind, count in self.removed.items())
-        return f"{counts}; left: {', '.join(self.left)}" if self.left else counts
+async def run_sweeper(parts: Parts) -> None:
+    """Until cancelled."""
+    async with candidate(parts.database, LEASE, parts.clock) as leads, asyncio.TaskGroup() as loops:
+        for every_s, items in ((EARLY_S, EARLY), (MINUTE_S, EACH_MINUTE), (HOUR_S, EACH_HOUR)):
+            loops.create_task(_repeat(parts, leads, every_s, items))
 
 
-async def sweep_once(
-    now: float, store: ObjectStore, database: Database, policies: Policies, batch: int = BATCH
-) -> Swept:
-    """Never raises: one kind, or one minute of objects, keeps no other from going."""
-    sweep = _Sweep(now, store, database, policies.retention.classes, batch)
-    await sweep.item("objects", sweep.empty_classes())
-    await sweep.item("rows", sweep.erase_due_images())
-    await sweep.item("lost jobs", sweep.fail_lost_jobs())
-    await sweep.item("jobs", sweep.forget_jobs())
-    await sweep.item("sessions", sweep.forget_sessions())
-    await sweep.item("traces in the database", database.compact())
-    return Swept(sweep.removed, sorted(sweep.left))
+async def sweep_once(parts: Parts, items: Mapping[str, Item] | None = None) -> SweepReport:
+    """Never raises: one item keeps no other from its turn."""
+    sweep = Sweep(parts)
+    for kind, item in (EACH_MINUTE if items is None else items).items():
+        await sweep.item(kind, item(sweep))
+    return sweep.report()
 
 
-async def run_sweeper(clock: Callable[[], float], store: ObjectStore, database: Database, policies: Policies) -> None:
-    """Until cancelled. Wakes at each whole minute, which is when keys fall due."""
+async def _repeat(parts: Parts, leads: asyncio.Event, every_s: float, items: Mapping[str, Item]) -> None:
+    """At whole multiples of `every_s`, which is when minutes fall due."""
     while True:
-        began = perf_counter()
-        swept = await sweep_once(clock(), store, database, policies)
-        log.info("swept %s in %.2f s", swept, perf_counter() - began)
-        await asyncio.sleep(MINUTE_S - clock() % MINUTE_S)
+        await leads.wait()
+        report = await sweep_once(parts, items)
+        if items is EACH_MINUTE:
+            await Sweep(parts).item("the report", parts.database.write(partial(put_report, report=report)))
+        if items is EACH_MINUTE or report.removed:
+            log.info("swept %s in %.2f s", _in_words(report), report.took_s)
+        await asyncio.sleep(every_s - parts.clock() % every_s)
 
 
-class _Sweep:
-    """One pass over everything that may be due. `batch` bounds what one statement or one call to the store takes."""
+# pictures and copies --------------------------------------------------------------------------------------------------
 
-    def __init__(self, now: float, store: ObjectStore, database: Database, kept: KeptClasses, batch: int) -> None:
-        self.removed = {"objects": 0, "rows": 0, "jobs": 0, "sessions": 0}
-        self.left: set[str] = set()
-        self._now = now
-        self._store = store
-        self._database = database
-        self._kept = kept
-        self._batch = batch
 
-    async def item(self, kind: str, work: Awaitable[None]) -> None:
-        try:
-            await work
-        except Exception as error:  # noqa: BLE001  deleting must go on whatever one item met
-            is_ours = isinstance(error, ServeError | EdgeError)  # whose texts are safe to log
-            log.error("%s are left for the next sweep: %s", kind, error if is_ours else type(error).__name__)
-            self.left.add(kind)
-
-    async def empty_classes(self) -> None:
-        """Minutes that have passed, in every backstop class."""
-        for days in await self._store.children(f"{PREFIX}/"):
-            await self.item("objects", self._empty_minutes(f"{PREFIX}/{days}/"))
-
-    async def _empty_minutes(self, prefix: str) -> None:
-        for name in await self._store.children(prefix):
-            if name != CANARY and _is_over(name, self._now):
-                await self.item("objects", self._empty(f"{prefix}{name}/"))
-
-    async def _empty(self, prefix: str) -> None:
-        keys = await self._store.keys(prefix)
-        for start in range(0, len(keys), self._batch):
-            await self._store.delete(part := keys[start : start + self._batch])
-            self.removed["objects"] += len(part)
-
-    async def erase_due_images(self) -> None:
-        erase = partial(
-            erase_images,
-            due(self._now),
-            store=self._store,
-            database=self._database,
-            now=self._now,
-            forget_after_s=self._forget_after_s,
-            limit=self._batch,
+async def _erase_due_images(sweep: Sweep) -> None:
+    """Deleted by their owners, due sooner than their key says, or left by a turn that was cut off."""
+    while (due_at := await sweep.parts.database.read(partial(oldest_due, now=sweep.now))) is not None:
+        erased = await erase_images(
+            due(sweep.now),
+            store=sweep.parts.store,
+            database=sweep.parts.database,
+            now=sweep.now,
+            forget_after_s=sweep.forget_after_s,
+            limit=BATCH,
         )
-        while touched := (await erase()).touched:
-            self.removed["rows"] += touched
-
-    async def fail_lost_jobs(self) -> None:
-        await self._database.write(partial(jobs.fail_lost_jobs, now=self._now, forget_after_s=self._forget_after_s))
-
-    async def forget_jobs(self) -> None:
-        while forgotten := await self._database.write(partial(jobs.forget_jobs, now=self._now, limit=self._batch)):
-            self.removed["jobs"] += forgotten
-
-    async def forget_sessions(self) -> None:
-        idle_s = self._kept.session.duration.total_seconds()
-        forget = partial(forget_idle_sessions, now=self._now, idle_s=idle_s)
-        self.removed["sessions"] += await self._database.write(forget)
-
-    @property
-    def _forget_after_s(self) -> float:
-        return self._kept.job_state.duration.total_seconds()
+        sweep.note("rows", erased.touched, due_at=due_at)
 
 
-def _is_over(minute: str, now: float) -> bool:
-    try:
-        return parse_minute(minute).timestamp() <= now
-    except ValueError:
-        log.warning("an object lies where only minutes should be")
-        return False
+async def _note_overdue(sweep: Sweep) -> None:
+    """What is still there although all were erased just now."""
+    if (due_at := await sweep.parts.database.read(partial(oldest_due, now=sweep.now))) is not None:
+        sweep.leave(due_at)
+
+
+async def _finish_withdrawals(sweep: Sweep) -> None:
+    proofs = sweep.parts.policies.retention.classes.proofs
+    withdrawn = await withdraw_orphans(
+        store=sweep.parts.store,
+        database=sweep.parts.database,
+        now=sweep.now,
+        forget_after_s=proofs.duration.total_seconds(),
+    )
+    sweep.note("withdrawn copies", len(withdrawn.copies))
+
+
+# rows -----------------------------------------------------------------------------------------------------------------
+
+
+def _forget(kind: str, forget: Callable[[Session, float, int], int]) -> Item:
+    """`forget(db, now, limit)` until nothing is left."""
+
+    async def item(sweep: Sweep) -> None:
+        def some(db: Session) -> int:
+            return forget(db, sweep.now, BATCH)
+
+        while count := await sweep.parts.database.write(some):
+            sweep.note(kind, count)
+
+    return item
+
+
+def _forget_all(kind: str, forget: Callable[[Session, float], int]) -> Item:
+    """For tables of few rows."""
+
+    async def item(sweep: Sweep) -> None:
+        sweep.note(kind, await sweep.parts.database.write(lambda db: forget(db, sweep.now)))
+
+    return item
+
+
+async def _fail_lost_jobs(sweep: Sweep) -> None:
+    await sweep.parts.database.write(partial(fail_lost_jobs, now=sweep.now, forget_after_s=sweep.forget_after_s))
+
+
+async def _forget_sessions(sweep: Sweep) -> None:
+    idle_s = sweep.parts.policies.retention.classes.session.duration.total_seconds()
+    forget = partial(forget_idle_sessions, now=sweep.now, idle_s=idle_s)
+    sweep.note("sessions", await sweep.parts.database.write(forget))
+
+
+async def _make_day_keys(sweep: Sweep) -> None:
+    await make_day_keys(sweep.parts.keys, sweep.parts.database, sweep.now)
+
+
+async def _destroy_day_keys(sweep: Sweep) -> None:
+    sweep.note("day keys", await destroy_day_keys(sweep.parts.keys, sweep.parts.database, sweep.now))
+
+
+async def _compact(sweep: Sweep) -> None:
+    await sweep.parts.database.compact()
+
+
+# what is looked after each hour ---------------------------------------------------------------------------------------
+
+
+async def _check_rules(sweep: Sweep) -> None:
+    report = await check_store(sweep.parts.store_settings, sweep.parts.policies, sweep.now)
+    await sweep.parts.database.write(partial(put_report, report=report))
+    _tell(report)
+
+
+async def _look_after_canaries(sweep: Sweep) -> None:
+    parts = sweep.parts
+    if parts.store_settings.s3_url is None:
+        return
+    for canary in await look_for_canaries(sweep.now, parts.store, parts.database):
+        late_h = (sweep.now - canary.due_at) / HOUR_S
+        log.error("the store's rule of %d d did not remove a canary: %.0f h overdue", canary.class_days, late_h)
+    await plant_canaries(sweep.now, parts.store, parts.database, parts.policies)
+
+
+async def _recheck_receipts(sweep: Sweep) -> None:
+    rechecked = await recheck_receipts(sweep.now, sweep.parts.store, sweep.parts.database)
+    sweep.note("found again", rechecked.found)
+
+
+def _tell(report: RulesReport) -> None:
+    if not report.is_held:
+        log.error("the store's rules are not those of the policy: %s", "; ".join(report.findings))
+
+
+def _in_words(report: SweepReport) -> str:
+    counts = ", ".join(f"{count} {kind}" for kind, count in report.removed.items() if count) or "nothing"
+    return f"{counts}; left: {', '.join(report.left)}" if report.left else counts
+
+
+EARLY: dict[str, Item] = {
+    "rows": _erase_due_images,
+    "withdrawn copies": _finish_withdrawals,
+}
+EACH_MINUTE: dict[str, Item] = {
+    "day keys to come": _make_day_keys,
+    "objects": empty_images,
+    "copies": empty_training,
+    **EARLY,
+    "lost jobs": _fail_lost_jobs,
+    "jobs": _forget("jobs", forget_jobs),
+    "sessions": _forget_sessions,
+    "prompts": _forget("prompts", forget_prompts),
+    "day keys": _destroy_day_keys,
+    "readings": _forget("readings", forget_prompt_reads),
+    "consents": _forget("consents", forget_consents),
+    "receipts": _forget_all("receipts", forget_receipts),
+    "requests": _forget_all("requests", forget_requests),
+    "canaries": _forget_all("canaries", forget_canaries),
+    "overdue rows": _note_overdue,
+    "traces in the database": _compact,
+}
+EACH_HOUR: dict[str, Item] = {
+    "rules": _check_rules,
+    "canaries": _look_after_canaries,
+    "orphans": delete_orphans,
+    "receipts": _recheck_receipts,
+}

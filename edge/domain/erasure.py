@@ -6,12 +6,12 @@ marked a row first is the one who counts it: what all deletions say they removed
 """
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from edge.db.database import Database
@@ -95,8 +95,31 @@ async def erase_strays(
 
 
 def due(now: float) -> ColumnElement[bool]:
-    """Images whose time has come, and those whose deletion was begun."""
-    return or_(ImageRow.delete_at <= int(now), ImageRow.erased_at.is_not(None))
+    """Images whose time has come, and those whose deletion was begun. SQLite looks up no `IS NOT NULL` in an index."""
+    return or_(ImageRow.delete_at <= int(now), ImageRow.erased_at >= 0)
+
+
+def forget_passed(db: Session, keys: Sequence[str], now: float, forget_after_s: float) -> int:
+    """The rows, where there are any, of objects that went because their minute has passed: how many.
+
+    An image that was stored twice has two keys, and its row names the later.
+    """
+    named, ids = set(keys), [key.rpartition("/")[2] for key in keys]
+    columns = (ImageRow.id, ImageRow.job_id, ImageRow.key, ImageRow.created_at)
+    found = [ErasedImage(*row) for row in db.execute(select(*columns).where(ImageRow.id.in_(ids)))]
+    images = [image for image in found if image.key in named]
+    if images:
+        _delete_rows(db, images, int(now + forget_after_s))
+    return len(images)
+
+
+def oldest_due(db: Session, now: float) -> int | None:
+    """Since when the longest overdue of them is; None where nothing is due."""
+    times = (
+        db.scalar(select(func.min(ImageRow.delete_at)).where(ImageRow.delete_at <= int(now))),
+        db.scalar(select(func.min(ImageRow.erased_at))),
+    )
+    return min((at for at in times if at is not None), default=None)
 
 
 async def _finish(

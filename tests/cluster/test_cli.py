@@ -73,8 +73,7 @@ def test_an_edge_without_its_secret_says_which_and_stops(tmp_path: Path):
 def test_the_sweeper_tells_what_it_swept(tmp_path: Path):
     with running("sweep", cwd=tmp_path, SFUMATO_HOME=str(tmp_path), **SECRETS) as sweeper:
         assert sweeper.stderr is not None
-        line = sweeper.stderr.readline()
-    assert "INFO cluster.lifecycle swept 0 objects, 0 rows, 0 jobs, 0 sessions in " in line
+        assert any("INFO cluster.lifecycle swept nothing in " in line for line in sweeper.stderr)
 
 
 def test_up_on_a_port_in_use_is_one_line_and_starts_nothing(tmp_path: Path):

@@ -1,33 +1,42 @@
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import date
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
-from cluster.lifecycle import Swept, run_sweeper, sweep_once
-from edge.db.rows import ImageRow, JobRow, SessionRow
+from cluster import lifecycle, minutes
+from cluster.lifecycle import EACH_HOUR, EARLY, run_sweeper, sweep_once
+from cluster.sweep import Parts
+from edge.db.rows import ConsentRow, ImageRow, JobRow, SessionRow
+from edge.domain.erasure import due
+from edge.domain.reports import SweepReport, read_report
 from serve_app.errors import StoreUnavailable
 from tests.edge.edges import Clock, Edge, make_edge
 from tests.edge.scripted_generator import PIXEL
 from tests.servers import S3Server
 
 DAY_S = 86400
+ORPHANS = {"orphans": EACH_HOUR["orphans"]}
 
 
 @pytest.fixture
-async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
-    async with make_edge(tmp_path, Clock()).opened() as edge:
+async def edge(tmp_path: Path, database_url: str) -> AsyncIterator[Edge]:
+    async with make_edge(tmp_path, Clock(), env={"SFUMATO_DATABASE_URL": database_url}).opened() as edge:
         yield edge
 
 
 @pytest.fixture
 async def edge_on_s3(tmp_path: Path, s3: S3Server) -> AsyncIterator[Edge]:
-    await asyncio.to_thread(s3.client().make_bucket, "swept")
+    bucket = f"t{uuid.uuid4().hex}"
+    await asyncio.to_thread(s3.client().make_bucket, bucket)
     env = {
         "SFUMATO_S3_URL": s3.url,
-        "SFUMATO_S3_BUCKET": "swept",
+        "SFUMATO_S3_BUCKET": bucket,
         "SFUMATO_S3_ACCESS_KEY": s3.access_key,
         "SFUMATO_S3_SECRET_KEY": s3.secret_key,
     }
@@ -35,9 +44,39 @@ async def edge_on_s3(tmp_path: Path, s3: S3Server) -> AsyncIterator[Edge]:
         yield edge
 
 
-async def swept(edge: Edge) -> Swept:
+def parts(edge: Edge) -> Parts:
     services = edge.services
-    return await sweep_once(edge.clock(), services.store, services.database, services.policies)
+    return Parts(
+        clock=edge.clock,
+        store=services.store,
+        store_settings=services.settings.store,
+        database=services.database,
+        policies=services.policies,
+        keys=edge.keys,
+    )
+
+
+async def swept(edge: Edge) -> SweepReport:
+    return await sweep_once(parts(edge))
+
+
+@asynccontextmanager
+async def sweeping(edge: Edge) -> AsyncGenerator[None]:
+    task = asyncio.create_task(run_sweeper(parts(edge)))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def reported(edge: Edge) -> SweepReport:
+    """The first report, as soon as it is there."""
+    async with asyncio.timeout(10):
+        while True:
+            if report := await edge.services.database.read(lambda db: read_report(db, SweepReport)):
+                return report
+            await asyncio.sleep(0.01)
 
 
 async def counts(edge: Edge) -> tuple[int, int, int]:
@@ -86,7 +125,7 @@ async def test_the_sweeper_outlives_a_sweep_that_fails(edge: Edge, monkeypatch: 
     second_sweep = asyncio.Event()
     sweeps = 0
 
-    async def broken(_: str) -> list[str]:
+    async def broken(_: str, *, until: str | None = None) -> list[str]:
         nonlocal sweeps
         sweeps += 1
         if sweeps == 2:
@@ -94,12 +133,9 @@ async def test_the_sweeper_outlives_a_sweep_that_fails(edge: Edge, monkeypatch: 
         raise RuntimeError("out of order")
 
     monkeypatch.setattr(edge.services.store, "children", broken)
-    monkeypatch.setattr("cluster.lifecycle.MINUTE_S", 0.01)
-    services = edge.services
-    sweeping = asyncio.create_task(run_sweeper(edge.clock, services.store, services.database, services.policies))
-    await asyncio.wait_for(second_sweep.wait(), 5)
-    sweeping.cancel()
-    await asyncio.wait([sweeping])
+    monkeypatch.setattr(lifecycle, "MINUTE_S", 0.01)
+    async with sweeping(edge):
+        await asyncio.wait_for(second_sweep.wait(), 5)
 
 
 async def test_canaries_and_later_minutes_stay(edge: Edge) -> None:
@@ -118,7 +154,8 @@ async def test_a_sweep_that_was_cut_off_is_finished_by_the_next(edge: Edge, monk
     edge.clock.advance(60)
     with monkeypatch.context() as down:
         down.setattr(edge.services.store, "delete", refuse)
-        assert (await swept(edge)).left == ["objects", "rows"]
+        report = await swept(edge)
+    assert (report.left, report.oldest_due_at) == (["objects", "rows"], edge.clock.now)
     assert await objects(edge) == 1
     assert not (await swept(edge)).left
     assert (await objects(edge), (await counts(edge))[0]) == (0, 0)
@@ -158,9 +195,10 @@ async def test_deleting_early_brings_the_end_of_the_state_forward(edge: Edge) ->
 async def test_a_session_goes_when_it_was_idle_for_thirty_days(edge: Edge) -> None:
     edge.sign_in(await edge.draw())
     edge.clock.advance(20 * DAY_S)
+    await edge.make_day_keys()
     await edge.draw()
     edge.clock.advance(20 * DAY_S)
-    assert (await swept(edge)).removed["sessions"] == 0
+    assert (await swept(edge)).removed.get("sessions", 0) == 0
     edge.clock.advance(11 * DAY_S)
     assert (await swept(edge)).removed["sessions"] == 1
 
@@ -178,12 +216,12 @@ async def test_many_rows_go_in_batches(edge: Edge, monkeypatch: pytest.MonkeyPat
         await delete(keys)
 
     monkeypatch.setattr(services.store, "delete", counted)
-    result = await sweep_once(edge.clock(), services.store, services.database, services.policies, batch=4)
-    assert (result.removed["objects"], result.removed["rows"]) == (9, 9)
-    assert sizes == [4, 4, 1] * 2
+    monkeypatch.setattr(minutes, "BATCH", 4)
+    monkeypatch.setattr(lifecycle, "BATCH", 2)
+    await swept(edge)
+    assert (sorted(sizes), await objects(edge), (await counts(edge))[0]) == ([1, 4, 4], 0, 0)
     edge.clock.advance(DAY_S)
-    result = await sweep_once(edge.clock(), services.store, services.database, services.policies, batch=2)
-    assert result.removed["jobs"] == 3
+    assert (await swept(edge)).removed["jobs"] == 3
 
 
 async def test_one_minute_that_cannot_be_emptied_keeps_no_other_from_going(
@@ -193,15 +231,15 @@ async def test_one_minute_that_cannot_be_emptied_keeps_no_other_from_going(
         await edge.services.store.put(f"img/{days}d/20270115T{minute}Z/{'a' * 32}", b"sealed")
     await edge.draw(retention="PT1M")
     edge.clock.advance(DAY_S + 60)
-    keys = edge.services.store.keys
+    batches = edge.services.store.batches
 
-    async def odd(prefix: str) -> list[str]:
+    def odd(prefix: str, size: int) -> AsyncIterator[list[str]]:
         if prefix == "img/1d/20270115T0758Z/":
             raise RuntimeError("a text that nobody has checked")
-        return await keys(prefix)
+        return batches(prefix, size)
 
     with monkeypatch.context() as broken:
-        broken.setattr(edge.services.store, "keys", odd)
+        broken.setattr(edge.services.store, "batches", odd)
         result = await swept(edge)
     assert (result.removed["objects"], result.removed["jobs"], result.left) == (3, 1, ["objects"])
     assert "objects are left for the next sweep: RuntimeError" in caplog.text
@@ -218,6 +256,74 @@ async def test_a_table_that_fails_keeps_no_other_kind_from_going(edge: Edge, nam
     assert result.removed["objects"] == 1
     assert result.left
     assert name == "session" or result.removed["sessions"] == 1
+
+
+async def test_a_shortened_time_and_a_begun_deletion_go_between_the_minutes(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_: object) -> None:
+        raise StoreUnavailable("down")
+
+    images = (await edge.draw(n=3, retention="PT1H")).json()["data"]
+    with monkeypatch.context() as down:
+        down.setattr(edge.services.store, "delete", refuse)
+        await edge.client.delete(images[0]["url"])
+    shorter = update(ImageRow).where(ImageRow.id == images[1]["id"]).values(delete_at=int(edge.clock.now) + 60)
+    await edge.services.database.write(lambda db: db.execute(shorter))
+    edge.clock.advance(63)
+    report = await sweep_once(parts(edge), EARLY)
+    assert (report.removed["rows"], report.lag_s) == (2, 63)
+    assert (await objects(edge), (await counts(edge))[0]) == (1, 1)
+
+
+async def test_a_report_of_each_minute_can_be_read_by_the_edge(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    await edge.draw(n=2, retention="PT1M")
+    edge.clock.advance(75)
+    async with sweeping(edge):
+        report = await reported(edge)
+    assert (report.removed, report.lag_s, report.is_complete) == ({"objects": 2}, 15, True)
+
+
+async def test_an_object_of_an_image_that_was_stored_twice_takes_no_row_that_names_the_other(edge: Edge) -> None:
+    image = (await edge.draw(retention="PT1H")).json()["data"][0]
+    await edge.services.store.put(f"img/1d/20270115T0801Z/{image['id']}", b"of the first attempt")
+    edge.clock.advance(120)
+    assert (await swept(edge)).removed["objects"] == 1
+    assert (await edge.client.get(image["url"])).content == PIXEL
+
+
+async def test_training_copies_go_at_their_minute_and_those_without_a_consent_after_an_hour(edge: Edge) -> None:
+    def key(minute: str, digit: str) -> str:
+        return f"training/366d/{minute}/{digit * 32}"
+
+    store = edge.services.store
+    stored_now = "20280115T0800Z"  # 365 days from the clock's start
+    past, consented, orphan = key("20270115T0800Z", "a"), key(stored_now, "b"), key(stored_now, "c")
+    for each in (past, consented, orphan):
+        await store.put(each, b"sealed")
+    row = ConsentRow(
+        id="b" * 32, owner_kind="session", owner_id="s" * 32, key=consented, mode="opt_out", ground="contract",
+        given_at=int(edge.clock.now), delete_at=int(edge.clock.now) + 365 * DAY_S,
+    )  # fmt: skip
+    session = SessionRow(id=row.owner_id, last_used_on=date(2027, 1, 15))
+    await edge.services.database.write(lambda db: db.add_all([row, session]))
+    assert (await swept(edge)).removed["copies"] == 1
+    await sweep_once(parts(edge), ORPHANS)
+    assert await store.keys("training/") == [consented, orphan]
+    edge.clock.advance(3600)
+    await sweep_once(parts(edge), ORPHANS)
+    assert await store.keys("training/") == [consented]
+
+
+async def test_with_a_million_rows_what_is_due_is_found_by_an_index(edge: Edge) -> None:
+    """SQLite says how it would look; a scan of the table would be no way to look every five seconds."""
+    if edge.services.database.engine.dialect.name != "sqlite":
+        return
+    queries = [select(ImageRow.id).where(due(edge.clock())), select(func.min(ImageRow.erased_at))]
+    for query in queries:
+        plain = str(query.compile(compile_kwargs={"literal_binds": True}))
+        plan = await edge.services.database.read(lambda db, q=plain: db.execute(text(f"EXPLAIN QUERY PLAN {q}")).all())
+        assert "SCAN image" not in str([row for row in plan if "COVERING" not in str(row)]), plan
 
 
 async def test_what_is_left_on_disk_makes_no_picture_again(edge: Edge) -> None:

@@ -1,0 +1,42 @@
+"""What the object store does by itself: installed by `sfumato store init`, looked at again by the sweeper each hour."""
+
+from edge.domain.reports import RulesReport
+from policies.publish import lifecycle_rules
+from policies.schema import Policies
+from serve_app.storage.rules import RulesFound, install_rules, verify_rules
+from serve_app.storage.store import StoreSettings
+
+NO_RULES = "pictures lie in a directory: it has no rules of its own, the deleter is all there is, nothing to do"
+
+
+async def init_store(settings: StoreSettings, policies: Policies, now: float) -> RulesReport:
+    """Raises StoreUnavailable."""
+    if settings.s3_url is None:
+        return _without_rules(now)
+    return _report(await install_rules(settings, lifecycle_rules(policies)), now)
+
+
+async def check_store(settings: StoreSettings, policies: Policies, now: float) -> RulesReport:
+    """Raises StoreUnavailable."""
+    if settings.s3_url is None:
+        return _without_rules(now)
+    return _report(await verify_rules(settings, lifecycle_rules(policies)), now)
+
+
+def in_lines(report: RulesReport, settings: StoreSettings, policies: Policies) -> list[str]:
+    """For the operator's terminal."""
+    lines = list(report.findings)
+    if report.state == "agree":
+        rules = ", ".join(f"{rule.prefix} after {rule.days} d" for rule in lifecycle_rules(policies))
+        lines.append(f"bucket {settings.bucket}: the store deletes {rules}, as the policy says")
+    elif report.state != "none":
+        lines.append(f"bucket {settings.bucket}: the backstop does not hold ({report.state})")
+    return lines
+
+
+def _without_rules(now: float) -> RulesReport:
+    return RulesReport(at=int(now), state="none", findings=[NO_RULES])
+
+
+def _report(found: RulesFound, now: float) -> RulesReport:
+    return RulesReport(at=int(now), state=found.state, findings=found.findings)
