@@ -9,6 +9,7 @@ import signal
 from typing import Protocol
 
 from granian.constants import Interfaces
+from granian.log import LogLevels
 from granian.server.embed import Server
 
 from cluster.compose_edge import build_services
@@ -19,6 +20,7 @@ from edge.services import Services
 from edge.settings import Settings
 from policies.schema import Policies
 from serve_app.contract import Generator
+from serve_app.logs import adopt_loggers
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +61,10 @@ async def serve_until(
         interface=Interfaces.ASGINL,  # the lifespan is ours: its errors are raised here, and its end is certain
         backpressure=BACKPRESSURE,
         log_access=False,
+        log_level=LogLevels.error,  # it warns at each start that embedding is new
         websockets=False,
     )
+    adopt_loggers()  # granian's, which it has just set up
     async with app.lifespan():
         serving = asyncio.create_task(server.serve())
         leaving = asyncio.create_task(leave.wait())

@@ -8,10 +8,10 @@ from time import time
 from litestar import Litestar, post
 
 from cluster.compose_edge import build_edge
-from cluster.logs import configure_logging
 from edge.settings import Settings
 from policies.load import load_policies
 from serve_app.contract import Event, GenerateRequest, Image, ModelStatus, Queued, Succeeded
+from serve_app.logs import configure_logging
 from serve_app.storage.keys import ImageKey, delete_minute
 
 DIGEST = hashlib.sha256(b"").digest()

@@ -1,10 +1,11 @@
 """Around every reply, errors included: a request id, security headers, and one access-log line of allow-listed fields.
 
-The line holds the route's template, never the path, query, headers or body.
+The line holds the route's template, never the path, query, headers or body; a method is a word that a caller chose.
 """
 
 import logging
 import secrets
+from http import HTTPMethod
 from time import perf_counter
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,6 +15,7 @@ from edge.guards.auth import FRESH_SESSION
 log = logging.getLogger("sfumato.access")
 
 REQUEST_ID = "request_id"
+METHODS = frozenset(HTTPMethod)
 
 PAGE_POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -55,9 +57,14 @@ class Envelope:
         try:
             await self._app(scope, receive, send_sealed)
         finally:
-            route = scope.get("path_template") or "none"
-            ms = (perf_counter() - began) * 1000
-            log.info("%s %s %s %d %.1f ms", request_id, scope["method"], route, status, ms)
+            told = {
+                "request_id": request_id,
+                "method": scope["method"] if scope["method"] in METHODS else "other",
+                "route": scope.get("path_template") or "none",
+                "status": status,
+                "ms": round((perf_counter() - began) * 1000, 1),
+            }
+            log.info("request", extra=told)
 
     def _complete(self, headers: list[tuple[bytes, bytes]], state: dict[str, str]) -> list[tuple[bytes, bytes]]:
         headers += self._headers
