@@ -1,5 +1,6 @@
 """The command as a process: its answers, its mistakes, its exit status."""
 
+import json
 import os
 import socket
 import subprocess
@@ -73,7 +74,9 @@ def test_an_edge_without_its_secret_says_which_and_stops(tmp_path: Path):
 def test_the_sweeper_tells_what_it_swept(tmp_path: Path):
     with running("sweep", cwd=tmp_path, SFUMATO_HOME=str(tmp_path), **SECRETS) as sweeper:
         assert sweeper.stderr is not None
-        assert any("INFO cluster.lifecycle swept nothing in " in line for line in sweeper.stderr)
+        lines = map(json.loads, sweeper.stderr)
+        swept = next(line for line in lines if line["logger"] == "cluster.lifecycle")
+    assert swept["event"].startswith("swept nothing in ")
 
 
 def test_up_on_a_port_in_use_is_one_line_and_starts_nothing(tmp_path: Path):
