@@ -119,6 +119,7 @@ def test_a_wrong_value_is_refused_with_its_path(directory: Path, edit: Edit, nam
             'kept_for = "P7D"\nkept_until = "the job ends"',
             "$.classes.logs: give either",
         ),
+        ("retention.toml", 'ground = "legitimate interest" #', 'ground = "consent" #', "it needs the mode `opt_in`"),
         ("retention.toml", "[1, 2, 8, 31]", "[1, 2, 8]", "$.plans.api.retention.maximum: no backstop class"),
         ("plans.toml", 'traffic = "paid"', 'traffic = "free"', "$.plans.api.traffic: there is no class `free`"),
         ("plans.toml", '["sfumato-embedded"]', '["other"]', "$.plans.anonymous.models: models.toml has no `other`"),
