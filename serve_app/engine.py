@@ -16,8 +16,9 @@ from serve_app.contract import Event, Failed, GenerateRequest, ModelStatus, Queu
 from serve_app.delivery import Delivery
 from serve_app.errors import BadRequest, Draining, EngineFailed, ModelUnavailable, Overloaded, ReplicaLost, ServeError
 from serve_app.pipelines.pipeline import AnyPipeline, OutOfMemory, Row, RowSpec
-from serve_app.scheduler import Pass, Scheduler, Ticket
+from serve_app.scheduler import Pass, Scheduler
 from serve_app.step_times import StepTimes, ladder
+from serve_app.traffic import Ticket
 from serve_app.work import Work, check
 
 log = logging.getLogger(__name__)

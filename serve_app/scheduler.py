@@ -7,46 +7,19 @@ Two levels of fairness. Between classes the pass goes to the class that has had 
 that comes back stands level with the one that is served: it is owed nothing for the time away, and not charged for what
 it had while the machine was free.
 
-Within a class each row carries a finish tag: the virtual time at which it would be done if all its tenants shared the
-machine equally (weighted fair queueing, with the cost known in advance). Rows move in the order of their tags, so short
-work passes long work, a tenant with much work stands behind its own, and nothing starves: tags stay, virtual time moves
-on.
+Within a class the tenants share: `traffic.py` keeps its rows in the order in which they move.
 
 No torch, no asyncio, no clock: durations are told, so a simulator drives this same object on a virtual clock.
 """
 
-from bisect import insort
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from serve_app.contract import Turn
 from serve_app.pipelines.pipeline import BatchKey
 from serve_app.step_times import StepTimes, latent_area
-
-
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """One row, as the scheduler sees it. `work` is forward rows × latent cells, per step."""
-
-    request_id: str
-    index: int
-    turn: Turn
-    key: BatchKey
-    forward_rows: int
-    work: float
-    steps_left: int
-    finish_tag: float
-    sequence: int
-    started: bool = False
-
-    @property
-    def work_left(self) -> float:
-        return self.work * self.steps_left
-
-    @property
-    def order(self) -> tuple[float, int]:
-        return (self.finish_tag, self.sequence)
+from serve_app.traffic import Demand, Ticket, Traffic
 
 
 @dataclass(slots=True, frozen=True)
@@ -59,25 +32,6 @@ class Pass:
     @property
     def forward_rows(self) -> int:
         return sum(ticket.forward_rows for ticket in self.tickets)
-
-
-@dataclass(slots=True, frozen=True)
-class Demand:
-    """The cost of a request, known before it runs."""
-
-    turn: Turn
-    key: BatchKey
-    rows: int
-    forward_rows: int
-    steps: int
-
-    @property
-    def step_work(self) -> float:
-        return self.forward_rows * latent_area(self.key)
-
-    @property
-    def row_work(self) -> float:
-        return self.step_work * self.steps
 
 
 class Outlook(NamedTuple):
@@ -94,70 +48,12 @@ class _Pace(NamedTuple):
     work_per_s: float
 
 
-@dataclass(slots=True)
-class _Class:
-    """The rows of one traffic class, by finish tag, and how far its virtual time and its service have come."""
-
-    weight: float
-    max_step_slowdown: float | None
-    tickets: list[Ticket] = field(default_factory=list[Ticket])
-    virtual_time: float = 0.0
-    served: float = 0.0
-    tenants: dict[str, int] = field(default_factory=dict[str, int])
-    last_tag: dict[str, float] = field(default_factory=dict[str, float])
-
-    def tag_of_new(self, tenant: str) -> float:
-        """Where work that comes now begins in virtual time: at once, or behind the tenant's own."""
-        return max(self.virtual_time, self.last_tag.get(tenant, 0.0))
-
-    def enter(self, ticket: Ticket) -> None:
-        insort(self.tickets, ticket, key=lambda t: t.order)
-        tenant = ticket.turn.tenant
-        self.tenants[tenant] = self.tenants.get(tenant, 0) + 1
-
-    def leave(self, ticket: Ticket) -> None:
-        self.tickets.remove(ticket)
-        tenant = ticket.turn.tenant
-        self.tenants[tenant] -= 1
-        if not self.tenants[tenant]:
-            del self.tenants[tenant]
-        if len(self.last_tag) > 2 * len(self.tenants):
-            self._forget_tenants()
-
-    def _forget_tenants(self) -> None:
-        """Of those who wait for nothing, only a tag that is still ahead says anything; in an idle class none does."""
-        self.last_tag = {
-            tenant: tag
-            for tenant, tag in self.last_tag.items()
-            if tenant in self.tenants or (self.tickets and tag > self.virtual_time)
-        }
-
-    def refund(self, cancelled: list[Ticket]) -> None:
-        """Their work will not be done: what the tenant asked for after them moves up, though not before what new work
-        would get now."""
-        tenant, last = cancelled[-1].turn.tenant, cancelled[-1].sequence
-        work = sum(ticket.work_left for ticket in cancelled)
-        tag = max(self.virtual_time, self.last_tag.get(tenant, 0.0) - work)
-        for ticket in self.tickets:
-            if ticket.turn.tenant == tenant and ticket.sequence > last:
-                now = self.virtual_time + ticket.work_left
-                ticket.finish_tag = max(ticket.finish_tag - work, min(ticket.finish_tag, now))
-                tag = max(tag, ticket.finish_tag)
-        self.tickets.sort(key=lambda ticket: ticket.order)
-        self.last_tag[tenant] = tag
-
-    def advance(self, work: float) -> None:
-        """`work` was done for this class: all its tenants come that much nearer, each by an equal part."""
-        self.virtual_time += work / max(1, len(self.tenants))
-        self.served += work / self.weight
-
-
 class Scheduler:
     """Decides which rows step together. `times` is what it learns from."""
 
     def __init__(self, times: StepTimes) -> None:
         self.times = times
-        self._classes: dict[str, _Class] = {}
+        self._classes: dict[str, Traffic] = {}
         self._requests: dict[str, list[Ticket]] = {}
         self._begun: set[str] = set()  # of these, those of which a row has moved
         self._level = 0.0  # `served` of the class whose pass was the last: no class that comes back stands before it
@@ -169,28 +65,23 @@ class Scheduler:
         queue.weight, queue.max_step_slowdown = demand.turn.weight, demand.turn.max_step_slowdown  # plans may be newer
         if not queue.tickets:
             queue.served = max(queue.served, self._level)
-        tenant = demand.turn.tenant
-        tag = queue.tag_of_new(tenant)
-        tickets: list[Ticket] = []
-        for index in range(demand.rows):
-            tag += demand.row_work
-            self._sequence += 1
-            tickets.append(
-                Ticket(
-                    request_id,
-                    index,
-                    demand.turn,
-                    demand.key,
-                    demand.forward_rows,
-                    demand.step_work,
-                    demand.steps,
-                    tag,
-                    self._sequence,
-                )
+        tag = queue.tag_of_new(demand.turn.tenant)
+        tickets = [
+            Ticket(
+                request_id=request_id,
+                index=index,
+                turn=demand.turn,
+                key=demand.key,
+                forward_rows=demand.forward_rows,
+                work=demand.step_work,
+                steps_left=demand.steps,
+                finish_tag=tag + demand.row_work * (index + 1),
+                sequence=self._sequence + index,
             )
-        queue.last_tag[tenant] = tag
-        for ticket in tickets:
-            queue.enter(ticket)
+            for index in range(demand.rows)
+        ]
+        self._sequence += demand.rows
+        queue.enter(tickets)
         self._requests[request_id] = list(tickets)
         return tickets
 
@@ -257,11 +148,8 @@ class Scheduler:
         ahead = [ticket for ticket in queue.tickets if ticket.finish_tag <= last_tag]
         waiting = {ticket.request_id for ticket in ahead if ticket.finish_tag <= first_tag}
         work = sum(ticket.work_left for ticket in ahead) + demand.row_work * demand.rows
-        pace = self._pace(demand.key, demand.rows * demand.forward_rows)
-        return Outlook(
-            len(waiting - self._begun),
-            _eta_s(work, demand.steps, pace, self._share(queue)),
-        )
+        pace = self._pace(demand.key, self._rows_here(demand.key) + demand.rows * demand.forward_rows)
+        return Outlook(len(waiting - self._begun), _eta_s(work, demand.steps, pace, self._share(queue)))
 
     def alone_s(self, demand: Demand) -> float:
         """Seconds that the request would take with the machine to itself."""
@@ -270,7 +158,7 @@ class Scheduler:
 
     def news(self) -> dict[str, Outlook]:
         """For every request that has not begun. One walk over the rows: thousands may wait."""
-        paces = {key: self._pace(key) for key in {ticket.key for ticket in self._tickets()}}
+        paces = {key: self._pace(key, self._rows_here(key)) for key in {ticket.key for ticket in self._tickets()}}
         news: dict[str, Outlook] = {}
         for queue in self._classes.values():
             share, work, waiting = self._share(queue), 0.0, 0
@@ -297,13 +185,13 @@ class Scheduler:
         for queue in self._classes.values():
             yield from queue.tickets
 
-    def _class_of(self, turn: Turn) -> _Class:
+    def _class_of(self, turn: Turn) -> Traffic:
         queue = self._classes.get(turn.traffic)
         if queue is None:
-            queue = self._classes[turn.traffic] = _Class(turn.weight, turn.max_step_slowdown)
+            queue = self._classes[turn.traffic] = Traffic(turn.weight, turn.max_step_slowdown)
         return queue
 
-    def _is_bearable(self, key: BatchKey, waiting: list[_Class], rows_of: dict[int, int]) -> bool:
+    def _is_bearable(self, key: BatchKey, waiting: list[Traffic], rows_of: dict[int, int]) -> bool:
         """Whether every class in the pass steps at most its `max_step_slowdown` slower than it would alone."""
         together_s = self.times.predict(key, sum(rows_of.values()))
         for number, rows in rows_of.items():
@@ -312,15 +200,17 @@ class Scheduler:
                 return False
         return True
 
-    def _share(self, queue: _Class) -> float:
+    def _share(self, queue: Traffic) -> float:
         others = sum(other.weight for other in self._classes.values() if other.tickets and other is not queue)
         return queue.weight / (queue.weight + others)
 
-    def _pace(self, key: BatchKey, more_rows: int = 0) -> _Pace:
-        """With `more_rows` forward rows beside those that are here."""
-        rows = more_rows + sum(ticket.forward_rows for ticket in self._tickets() if ticket.key == key)
+    def _pace(self, key: BatchKey, rows: int) -> _Pace:
+        """With so many forward rows to fill the passes."""
         step_s = self.times.predict(key, min(self.times.batch_rows(key), rows))
         return _Pace(step_s, self.times.rows_per_s(key) * latent_area(key))
+
+    def _rows_here(self, key: BatchKey) -> int:
+        return sum(ticket.forward_rows for ticket in self._tickets() if ticket.key == key)
 
     def _is_known(self, ticket: Ticket) -> bool:
         """False when its request was cancelled while the pass ran."""

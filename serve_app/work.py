@@ -12,7 +12,7 @@ from typing import Any
 from serve_app.contract import WIRE_VERSION, Event, Failed, GenerateRequest, Image, Queued, Step, Succeeded
 from serve_app.errors import BadRequest, ServeError
 from serve_app.pipelines.pipeline import BatchKey, Row, RowSpec
-from serve_app.scheduler import Demand
+from serve_app.traffic import Demand
 
 PROGRESS_S = 0.1
 

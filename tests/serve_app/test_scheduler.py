@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from serve_app.contract import Turn
 from serve_app.pipelines.pipeline import BatchKey
-from serve_app.scheduler import Demand, Pass, Scheduler
+from serve_app.scheduler import Pass, Scheduler
 from serve_app.step_times import StepTimes, ladder
+from serve_app.traffic import Demand
 
 SMALL = BatchKey("m", (4, 8, 8), 16)
 LARGE = BatchKey("m", (4, 16, 16), 16)
@@ -245,6 +246,14 @@ def test_who_comes_is_told_the_place_that_it_then_has():
         told = queue.outlook(coming)
         queue.add(f"late{number}", coming)
         assert queue.news()[f"late{number}"] == (told.position, pytest.approx(told.eta_s))
+
+
+def test_what_work_takes_alone_does_not_depend_on_who_is_here():
+    queue = scheduler()
+    alone_s = queue.alone_s(demand())
+    for number in range(20):
+        queue.add(f"r{number}", demand(f"t{number}"))
+    assert queue.alone_s(demand()) == alone_s < queue.outlook(demand()).eta_s
 
 
 def test_news_for_all_who_wait_cost_one_walk():
