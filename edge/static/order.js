@@ -5,6 +5,7 @@ import { inWords, timesSign } from "./words.js";
 
 const MOST_PICTURES = 4;
 const MAX_SEED = 2n ** 53n - 1n;
+const UNCOPIED = ["none", "on_download"];
 const USUAL_TIMES = ["PT10M", "PT1H", "PT6H", "P1D", "P7D", "P30D"];
 
 export class OrderForm {
@@ -12,6 +13,7 @@ export class OrderForm {
     this.form = form;
     this.models = JSON.parse(form.dataset.models);
     this.fields = form.elements;
+    this.isGpc = Boolean(this.fields.training?.disabled);
     this.#offer(JSON.parse(form.dataset.retention), Number(form.dataset.maxImages));
     this.#offerModel();
     form.addEventListener("input", (event) => this.#changed(event.target));
@@ -29,7 +31,9 @@ export class OrderForm {
       prompt: prompt.value, model: model.value, size: size.value,
       steps: Number(steps.value), n: Number(n.value), retention: retention.value,
     };
-    return seed.value.trim() ? { ...order, seed: Number(seed.value) } : order;
+    if (seed.value.trim()) order.seed = Number(seed.value);
+    if (this.#saysTraining()) order.training = this.fields.training.value;
+    return order;
   }
 
   fill(name, value) {
@@ -60,6 +64,21 @@ export class OrderForm {
     this.forgive(field.name);
     if (field.name === "model") this.#offerModel();
     if (field.name === "prompt") grow(field);
+    if (field.name === "retention") this.#offerTraining();
+  }
+
+  /** Only another word than the usual one is sent: what was chosen for all pictures is the server's to know. */
+  #saysTraining() {
+    const { training } = this.fields;
+    return training && !training.disabled && training.value !== training.dataset.usual;
+  }
+
+  /** What is not stored for a time is never copied. */
+  #offerTraining() {
+    const { training, retention } = this.fields;
+    if (!training || this.isGpc) return;
+    training.disabled = UNCOPIED.includes(retention.value);
+    training.value = training.disabled ? "deny" : training.dataset.usual;
   }
 
   #offer(retention, maxImages) {
@@ -67,7 +86,7 @@ export class OrderForm {
     options(model, this.models.map(({ id, title }) => [id, title ?? id]));
     model.closest(".choice").hidden = this.models.length < 2;
     options(n, Array.from({ length: Math.min(MOST_PICTURES, maxImages) }, (_, index) => [index + 1, index + 1]));
-    options(keep, [["none", "not stored"], ...timesTo(retention).map((iso) => [iso, inWords(durationS(iso))])]);
+    options(keep, [["none", "not stored"], ["on_download", "until downloaded"], ...timesTo(retention).map((iso) => [iso, inWords(durationS(iso))])]);
     keep.value = retention.default;
   }
 

@@ -54,9 +54,10 @@ function watching(pictures) {
     },
     image: (index, image) => {
       if (pictures[index].isReady) return; // told again at the end, and perhaps deleted since
-      pictures[index].finish(image);
-      visit.add(pictures[index]);
-      visit.mark(exhibited);
+      pictures[index].finish(image).then(() => {
+        visit.add(pictures[index]);
+        visit.mark(exhibited);
+      }).catch((error) => complain(error, null));
     },
   };
 }
@@ -95,7 +96,8 @@ function busy(isSo) {
 
 function finished(count, { retention }) {
   const what = count === 1 ? "The picture is ready." : `The ${count} pictures are ready.`;
-  return retention === "none" ? `${what} Not stored.` : `${what} Gone in ${inWords(durationS(retention))}.`;
+  const words = { none: "Not stored.", on_download: "Fetched; the server's copy goes within a minute." };
+  return `${what} ${words[retention] ?? `Gone in ${inWords(durationS(retention))}.`}`;
 }
 
 function complain(error, order) {

@@ -34,12 +34,17 @@ export class Picture {
     this.element.style.setProperty("--sharp", share.toFixed(3));
   }
 
+  /** Resolves when it has a source. Raises Refusal when it had to be fetched and could not be. */
   async finish(image) {
     if (this.isReady) return;
     this.isReady = true;
-    this.image = image;
-    if (image.blob) this.#blobUrl = URL.createObjectURL(image.blob);
+    this.image = image.on_download ? await fetchedOnce(image) : image;
+    if (this.image.blob) this.#blobUrl = URL.createObjectURL(this.image.blob);
     this.#describe();
+    this.#appear();
+  }
+
+  async #appear() {
     await this.show(this.source);
     this.sharpen(1);
     this.element.classList.add("ready");
@@ -47,16 +52,16 @@ export class Picture {
   }
 
   tick() {
-    if (!this.isReady || this.isGone) return;
+    if (!this.image || this.isGone) return;
     const left_s = this.image.expires_at ? this.image.expires_at - nowS() : Infinity;
     if (left_s <= 0) return this.vanish("Gone, as promised.");
-    this.#part(".countdown").textContent = Number.isFinite(left_s) ? `gone in ${countdown(left_s)}` : "not stored, only in this tab";
+    this.#part(".countdown").textContent = Number.isFinite(left_s) ? `gone in ${countdown(left_s)}` : this.image.words ?? "not stored, only in this tab";
     this.element.style.setProperty("--life", Math.min(1, left_s / FADING_S).toFixed(3));
   }
 
   /** Raises Refusal when the server could not be told; then nothing has changed. */
   async remove() {
-    if (this.image.id && this.address) await deleted(this.image.id);
+    if (this.image.id) await deleted(this.image.id);
     this.vanish("Deleted. Nobody can bring it back, and neither can we.");
   }
 
@@ -96,6 +101,12 @@ export class Picture {
   get #sight() { return this.#part(".sight"); }
   get #glow() { return this.#part(".glow"); }
   #part(selector) { return this.element.querySelector(selector); }
+}
+
+/** Of a picture that goes with its first download: this copy is all there is, to show and to save. Raises Refusal. */
+async function fetchedOnce(image) {
+  const reply = await call("GET", new URL(image.url, location.href).pathname);
+  return { ...image, blob: await reply.blob(), url: null, expires_at: null, words: "fetched, only in this tab" };
 }
 
 async function deleted(id) {

@@ -131,6 +131,26 @@ async def test_a_picture_that_is_not_stored_lives_in_the_tab_alone(visitor: Visi
     assert visitor.complaints == []
 
 
+async def test_a_picture_that_goes_when_downloaded_is_fetched_once_and_saved_from_that_copy(
+    visitor: Visitor, house: House
+) -> None:
+    page = visitor.page
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url) if "/i/" in request.url else None)
+    await visitor.choose("Keep for", "until downloaded")
+    house.generator.let(STEPS)
+    await visitor.ask("a red apple on a blue background")
+    await expect(page.get_by_role("timer")).to_have_text("fetched, only in this tab")
+    await expect(page.locator("#thumbnails img")).to_have_count(1)
+    async with page.expect_download() as downloading:
+        await page.get_by_role("link", name="Download").click()
+    saved = await (await downloading.value).path()
+    assert saved.read_bytes() == picture(house.generator.requests[-1], STEPS)
+    assert len(fetched) == 1
+    shown = await page.evaluate("async () => (await (await fetch('/v1/generations')).json()).data[0].images[0]")
+    assert shown["expires_at"] <= time() + 60
+
+
 async def test_pictures_of_the_visit_stay_at_hand_and_again_takes_another_seed(visitor: Visitor, house: House) -> None:
     page = visitor.page
     await visitor.choose("Pictures", "4")
@@ -258,7 +278,7 @@ async def test_the_page_says_what_is_kept_with_the_numbers_in_force(visitor: Vis
     kept = visitor.page.get_by_role("contentinfo")
     await expect(kept).to_contain_text("1 hour after it was made unless you choose otherwise, 1 day at most")
     options = visitor.page.get_by_label("Keep for").locator("option")
-    await expect(options).to_have_text(["not stored", "10 minutes", "1 hour", "6 hours", "1 day"])
+    await expect(options).to_have_text(["not stored", "until downloaded", "10 minutes", "1 hour", "6 hours", "1 day"])
 
 
 async def test_without_scripts_the_prompt_stays_out_of_the_address(browser: Browser, house: House) -> None:

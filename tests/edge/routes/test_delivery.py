@@ -181,6 +181,5 @@ async def test_only_a_download_that_arrived_whole_counts(
 
 
 async def delivery_is_over() -> None:
-    async with asyncio.timeout(20):
-        while any(task.get_name() == DELIVERING for task in asyncio.all_tasks()):
-            await asyncio.sleep(0.01)
+    going_on = [task for task in asyncio.all_tasks() if task.get_name() == DELIVERING]
+    await asyncio.wait_for(asyncio.gather(*going_on, return_exceptions=True), 20)
