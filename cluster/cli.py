@@ -16,6 +16,8 @@ Tied = Annotated[bool, Parameter(show=False, negative=())]  # for `up`: end when
 app = App(name="sfumato", help="Self-hosted image generation that forgets.", version_flags=["--version"])
 policies = App(name="policies", help="The files that the code obeys.")
 app.command(policies)
+store = App(name="store", help="What the object store deletes by itself: the backstop behind the sweeper.")
+app.command(store)
 prompts = App(name="prompts", help="Sealed prompts: read by a person with a reason, and each reading is written down.")
 app.command(prompts)
 training = App(name="training", help="Copies that callers allowed for training: key, export, what was taken back.")
@@ -41,9 +43,11 @@ def up(
         Port of the page and the API. Default: SFUMATO_PORT or 8080.
     """
     from cluster.home import HomeError
+    from cluster.traces import forbid_core_dumps
     from cluster.up import run_up
     from policies.load import PolicyError, load_policies
 
+    forbid_core_dumps()
     with _one_line(HomeError, PolicyError):
         sys.exit(run_up(os.environ, load_policies(_own_policies()), no_ray=no_ray, home=home, port=port))
 
@@ -63,15 +67,17 @@ def edge(*, host: str = "127.0.0.1", in_process: Flag = False, tied: Tied = Fals
 
     from cluster.edge_server import run_edge
     from cluster.home import HomeError
+    from cluster.traces import keep_temporary_files
     from edge.errors import DatabaseUnavailable, SettingsError
     from edge.gateway import RayServeGateway
     from edge.settings import Settings
     from policies.load import PolicyError, load_policies
 
     _begin(tied)
-    with _one_line(SettingsError, PolicyError):
+    with _one_line(SettingsError, PolicyError, HomeError):
         settings = Settings.from_env(os.environ)
         policies = load_policies(settings.policies)
+        keep_temporary_files(settings.home)
     if not in_process:
         gateway = RayServeGateway(settings.serve_url, settings.serve_secret)
         with _one_line(HomeError, DatabaseUnavailable):
@@ -100,17 +106,20 @@ def serve(*, address: str | None = None, tied: Tied = False) -> None:
     address
         Ray cluster to join, for example `auto`. Default: start Ray on this machine, for this machine only.
     """
+    from cluster.home import HomeError
     from cluster.ray_environment import set_ray_environment
+    from cluster.traces import keep_temporary_files
     from policies.load import PolicyError, load_policies
     from serve_app.settings import Settings, SettingsError
 
     _begin(tied)
-    with _one_line(SettingsError, PolicyError):
+    with _one_line(SettingsError, PolicyError, HomeError):
         settings = Settings.from_env(os.environ)
         if not settings.serve_secret:
             raise SettingsError("SFUMATO_SERVE_SECRET must be set: the bearer between edge and replicas")
         policies = load_policies(settings.policies)
         _require_models(settings.models, policies.models.models)
+        keep_temporary_files(settings.home)
     set_ray_environment(os.environ, alone=address is None)
 
     from cluster.serving import run_serve
@@ -125,13 +134,33 @@ def sweep(*, tied: Tied = False) -> None:
 
     from cluster.compose_edge import run_sweeper_from
     from cluster.day_keys import DayKeys
+    from cluster.home import HomeError
+    from cluster.traces import keep_temporary_files
     from edge.errors import SettingsError
     from edge.settings import Settings
     from policies.load import PolicyError
 
     _begin(tied)
-    with _one_line(SettingsError, PolicyError):
-        asyncio.run(run_sweeper_from(Settings.from_env(os.environ), DayKeys.from_env(os.environ)))
+    with _one_line(SettingsError, PolicyError, HomeError):
+        settings = Settings.from_env(os.environ)
+        keep_temporary_files(settings.home)
+        asyncio.run(run_sweeper_from(settings, DayKeys.from_env(os.environ)))
+
+
+@store.command(name="init")
+def init_store() -> None:
+    """Install the policy's lifecycle rules in the bucket of SFUMATO_S3_URL, read them back, say what was found.
+
+    Needs credentials that may set rules: once, and when the classes of the policy change. Status 1 means that the
+    backstop does not hold.
+    """
+    _look_at_store(install=True)
+
+
+@store.command(name="check")
+def check_store() -> None:
+    """Say what the bucket's rules are against the policy's, and change nothing."""
+    _look_at_store(install=False)
 
 
 @app.command
@@ -333,8 +362,10 @@ def main() -> None:
 
 def _begin(tied: bool) -> None:
     from cluster.tie import end_with_starter
+    from cluster.traces import forbid_core_dumps
     from serve_app.logs import configure_logging
 
+    forbid_core_dumps()
     configure_logging()
     if tied:
         end_with_starter()
@@ -344,6 +375,19 @@ def _own_policies() -> Path | None:
     """The operator's directory; None where there is none, which means the package's."""
     place = os.environ.get("SFUMATO_POLICIES")
     return Path(place) if place else None
+
+
+def _look_at_store(*, install: bool) -> None:
+    import asyncio
+
+    from cluster.store_init import look_at_store
+    from policies.load import PolicyError, load_policies
+    from serve_app.errors import StoreUnavailable
+
+    with _one_line(PolicyError, StoreUnavailable, ValueError):
+        lines, is_held = asyncio.run(look_at_store(os.environ, load_policies(_own_policies()), install=install))
+    print("\n".join(lines))  # noqa: T201  its answer
+    sys.exit(0 if is_held else 1)
 
 
 def _require_models(wanted: Collection[str], offered: Collection[str]) -> None:

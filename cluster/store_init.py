@@ -1,5 +1,8 @@
 """What the object store does by itself: installed by `sfumato store init`, looked at again by the sweeper each hour."""
 
+from collections.abc import Mapping
+from time import time
+
 from edge.domain.reports import RulesReport
 from policies.publish import lifecycle_rules
 from policies.schema import Policies
@@ -23,15 +26,23 @@ async def check_store(settings: StoreSettings, policies: Policies, now: float) -
     return _report(await verify_rules(settings, lifecycle_rules(policies)), now)
 
 
-def in_lines(report: RulesReport, settings: StoreSettings, policies: Policies) -> list[str]:
-    """For the operator's terminal."""
-    lines = list(report.findings)
-    if report.state == "agree":
-        rules = ", ".join(f"{rule.prefix} after {rule.days} d" for rule in lifecycle_rules(policies))
-        lines.append(f"bucket {settings.bucket}: the store deletes {rules}, as the policy says")
-    elif report.state != "none":
-        lines.append(f"bucket {settings.bucket}: the backstop does not hold ({report.state})")
-    return lines
+async def look_at_store(env: Mapping[str, str], policies: Policies, *, install: bool) -> tuple[list[str], bool]:
+    """For the operator's terminal: what was found, and whether the promise holds. Raises StoreUnavailable, ValueError
+    for a setting that is wrong."""
+    settings = StoreSettings.from_env(env)
+    report = await (init_store if install else check_store)(settings, policies, time())
+    return [*report.findings, *_verdict(report, settings, policies)], report.is_held
+
+
+def _verdict(report: RulesReport, settings: StoreSettings, policies: Policies) -> list[str]:
+    match report.state:
+        case "none":
+            return []
+        case "agree":
+            rules = ", ".join(f"{rule.prefix} after {rule.days} d" for rule in lifecycle_rules(policies))
+            return [f"bucket {settings.bucket}: the store deletes {rules}, as the policy says"]
+        case _:
+            return [f"bucket {settings.bucket}: the backstop does not hold ({report.state})"]
 
 
 def _without_rules(now: float) -> RulesReport:
