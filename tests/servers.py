@@ -14,6 +14,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,21 @@ class S3Server:
             http_client=pool,
         )
 
+    @contextlib.contextmanager
+    def bucket(self) -> Generator[dict[str, str]]:
+        """One of its own, gone on leaving with all that is in it; as settings of an edge."""
+        name = f"t{uuid.uuid4().hex}"
+        self.client().make_bucket(name)
+        yield {
+            "SFUMATO_S3_URL": self.url,
+            "SFUMATO_S3_BUCKET": name,
+            "SFUMATO_S3_ACCESS_KEY": self.access_key,
+            "SFUMATO_S3_SECRET_KEY": self.secret_key,
+        }
+        for left in self.client().list_objects(name, recursive=True):
+            self.client().remove_object(name, str(left.object_name))
+        self.client().remove_bucket(name)
+
 
 @contextlib.contextmanager
 def seaweedfs(directory: Path) -> Generator[S3Server]:
@@ -83,7 +99,7 @@ def seaweedfs(directory: Path) -> Generator[S3Server]:
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         f"-s3.config={config}",
-        "-volume.max=20",
+        "-volume.max=100",
         "-master.volumeSizeLimitMB=64",
     ]
     log = directory / "weed.log"

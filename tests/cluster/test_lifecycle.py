@@ -1,5 +1,4 @@
 import asyncio
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
@@ -32,16 +31,9 @@ async def edge(tmp_path: Path, database_url: str) -> AsyncIterator[Edge]:
 
 @pytest.fixture
 async def edge_on_s3(tmp_path: Path, s3: S3Server) -> AsyncIterator[Edge]:
-    bucket = f"t{uuid.uuid4().hex}"
-    await asyncio.to_thread(s3.client().make_bucket, bucket)
-    env = {
-        "SFUMATO_S3_URL": s3.url,
-        "SFUMATO_S3_BUCKET": bucket,
-        "SFUMATO_S3_ACCESS_KEY": s3.access_key,
-        "SFUMATO_S3_SECRET_KEY": s3.secret_key,
-    }
-    async with make_edge(tmp_path, Clock(), env=env).opened() as edge:
-        yield edge
+    with s3.bucket() as env:
+        async with make_edge(tmp_path, Clock(), env=env).opened() as edge:
+            yield edge
 
 
 async def swept(edge: Edge) -> SweepReport:

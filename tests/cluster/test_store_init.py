@@ -4,7 +4,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -29,21 +28,14 @@ def client(s3: S3Server) -> Minio:
 
 
 @pytest.fixture
-def bucket(client: Minio) -> Iterator[str]:
-    name = f"t{uuid.uuid4().hex}"
-    client.make_bucket(name)
-    yield name
-    client.remove_bucket(name)
+def env(s3: S3Server) -> Iterator[dict[str, str]]:
+    with s3.bucket() as env:
+        yield env
 
 
 @pytest.fixture
-def env(s3: S3Server, bucket: str) -> dict[str, str]:
-    return {
-        "SFUMATO_S3_URL": s3.url,
-        "SFUMATO_S3_BUCKET": bucket,
-        "SFUMATO_S3_ACCESS_KEY": s3.access_key,
-        "SFUMATO_S3_SECRET_KEY": s3.secret_key,
-    }
+def bucket(env: dict[str, str]) -> str:
+    return env["SFUMATO_S3_BUCKET"]
 
 
 @pytest.fixture

@@ -1,0 +1,76 @@
+"""Canaries: planted by the sweeper, removed by nobody but the store's own rule."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from cluster.lifecycle import EACH_HOUR, sweep_once
+from edge.domain.reports import CanaryReport, read_canaries
+from tests.cluster.sweeping import parts_of
+from tests.edge.edges import Clock, Edge, make_edge
+from tests.servers import S3Server
+
+CANARIES = {"canaries": EACH_HOUR["canaries"]}
+HOUR_S = 3_600
+DAY_S = 86_400
+
+
+@pytest.fixture
+async def edge(tmp_path: Path, s3: S3Server, database_url: str) -> AsyncIterator[Edge]:
+    with s3.bucket() as env:
+        env["SFUMATO_DATABASE_URL"] = database_url
+        async with make_edge(tmp_path, Clock(), env=env).opened() as edge:
+            yield edge
+
+
+async def look_after(edge: Edge) -> list[CanaryReport]:
+    assert (await sweep_once(parts_of(edge), CANARIES)).is_complete
+    return await edge.services.database.read(read_canaries)
+
+
+async def test_each_short_class_has_one_a_day_and_the_sweeper_leaves_them(edge: Edge):
+    for _ in range(3):
+        canaries = await look_after(edge)
+        edge.clock.advance(HOUR_S)
+    assert [(canary.class_days, canary.due_at - canary.planted_at) for canary in canaries] == [
+        (1, 3 * DAY_S),
+        (2, 4 * DAY_S),
+    ]
+    edge.clock.advance(DAY_S)
+    assert len(await look_after(edge)) == 4
+    await sweep_once(parts_of(edge))
+    assert len(await edge.services.store.keys("img/")) == 4
+
+
+async def test_one_that_the_rule_removed_is_gone_and_one_that_stays_is_overdue(
+    edge: Edge, caplog: pytest.LogCaptureFixture
+):
+    await look_after(edge)
+    [short] = await edge.services.store.keys("img/1d/canary/")
+    await edge.services.store.delete([short])
+    edge.clock.advance(DAY_S // 2)
+    canaries = await look_after(edge)
+    assert [canary.state(edge.clock()) for canary in canaries] == ["gone", "waiting"]
+    edge.clock.advance(4 * DAY_S)
+    planted_then = [canary for canary in await look_after(edge) if canary.planted_at < edge.clock() - DAY_S]
+    assert [canary.state(edge.clock()) for canary in planted_then] == ["gone", "overdue"]
+    assert "the store's rule of 2 d did not remove a canary: 12 h overdue" in caplog.text
+
+
+async def test_its_bytes_say_nothing(edge: Edge):
+    await look_after(edge)
+    keys = await edge.services.store.keys("img/")
+    first, second = [await edge.services.store.get(key) for key in keys]
+    assert (len(first), len(second), first == second) == (32, 32, False)
+
+
+async def test_its_row_goes_after_its_time(edge: Edge):
+    await look_after(edge)
+    edge.clock.advance(30 * DAY_S)
+    assert (await sweep_once(parts_of(edge))).removed["canaries"] == 2
+
+
+async def test_a_directory_has_no_canaries(tmp_path: Path):
+    async with make_edge(tmp_path, Clock()).opened() as edge:
+        assert await look_after(edge) == []
