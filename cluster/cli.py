@@ -129,12 +129,13 @@ def serve(*, address: str | None = None, tied: Tied = False) -> None:
 
 @app.command
 def sweep(*, tied: Tied = False) -> None:
-    """Delete what is due, at each minute, until stopped."""
+    """Delete what is due, at each minute, until stopped; tell how it goes at /metrics of SFUMATO_OPERATOR_PORT."""
     import asyncio
 
     from cluster.compose_edge import run_sweeper_from
     from cluster.day_keys import DayKeys
     from cluster.home import HomeError
+    from cluster.operator_app import OperatorSettings
     from cluster.traces import keep_temporary_files
     from edge.errors import SettingsError
     from edge.settings import Settings
@@ -142,9 +143,9 @@ def sweep(*, tied: Tied = False) -> None:
 
     _begin(tied)
     with _one_line(SettingsError, PolicyError, HomeError):
-        settings = Settings.from_env(os.environ)
+        settings, operator = Settings.from_env(os.environ), OperatorSettings.from_env(os.environ)
         keep_temporary_files(settings.home)
-        asyncio.run(run_sweeper_from(settings, DayKeys.from_env(os.environ)))
+        asyncio.run(run_sweeper_from(settings, DayKeys.from_env(os.environ), operator))
 
 
 @store.command(name="init")

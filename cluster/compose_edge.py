@@ -6,6 +6,7 @@ from litestar import Litestar
 
 from cluster.day_keys import DayKeys
 from cluster.lifecycle import run_sweeper
+from cluster.operator_app import OperatorSettings, operator_served
 from cluster.sweep import Parts
 from edge.app import create_app
 from edge.db.database import Database, open_engine
@@ -71,7 +72,7 @@ def build_services(
     )
 
 
-async def run_sweeper_from(settings: Settings, keys: DayKeys) -> None:
+async def run_sweeper_from(settings: Settings, keys: DayKeys, operator: OperatorSettings) -> None:
     """Until cancelled."""
     database = Database(open_engine(settings.database_url))
     parts = Parts(
@@ -84,6 +85,7 @@ async def run_sweeper_from(settings: Settings, keys: DayKeys) -> None:
     )
     try:
         await migrate(database.engine)
-        await run_sweeper(parts)
+        async with operator_served(parts, operator):
+            await run_sweeper(parts)
     finally:
         await database.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 from cluster.training_key import KeyFileError, make_training_key, public_half, read_training_key
 
 MIN_FREE_BYTES = 512 * 1024 * 1024
+OPERATOR_TOKEN = "SFUMATO_OPERATOR_TOKEN"
 TRAINING_KEY = "SFUMATO_TRAINING_KEY"  # the public half; the private one may be taken elsewhere
 SECRET_NAMES = ("SFUMATO_SECRET", "SFUMATO_SERVE_SECRET", "RAY_AUTH_TOKEN")
 
@@ -27,6 +28,8 @@ def prepare_home(home: Path) -> dict[str, str]:
         if not file.exists():
             _write_secrets(file)
         known = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
+        if OPERATOR_TOKEN not in known:
+            known[OPERATOR_TOKEN] = _add(file, OPERATOR_TOKEN, secrets.token_urlsafe(32))
         if TRAINING_KEY not in known:
             known[TRAINING_KEY] = _make_training_key(home / "training.key", file)
     except KeyFileError as error:
@@ -77,7 +80,12 @@ def _write_secrets(file: Path) -> None:
 def _make_training_key(private: Path, secrets_file: Path) -> str:
     """The public half, written down. Where a start was cut off between the two, the private one is there already."""
     public = public_half(read_training_key(private) if private.exists() else make_training_key(private))
-    end = "" if secrets_file.read_text().endswith("\n") else "\n"
-    with secrets_file.open("a") as out:
-        out.write(f"{end}{TRAINING_KEY}={public}\n")
-    return public
+    return _add(secrets_file, TRAINING_KEY, public)
+
+
+def _add(file: Path, name: str, value: str) -> str:
+    """To a file of an older release, or of a start that was cut off."""
+    end = "" if file.read_text().endswith("\n") else "\n"
+    with file.open("a") as out:
+        out.write(f"{end}{name}={value}\n")
+    return value

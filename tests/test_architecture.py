@@ -18,7 +18,7 @@ PLACES = {
     "ray": ("serve_app/replica.py", "cluster/"),
     "stripe": ("edge/domain/billing.py",),
     "minio": ("serve_app/storage/",),
-    "litestar": ("edge/", "cluster/compose_edge.py", "cluster/bench/edge_apps.py"),
+    "litestar": ("edge/", "cluster/compose_edge.py", "cluster/operator_app.py", "cluster/bench/edge_apps.py"),
 }
 
 # every broad except, by file and function, with what it must outlive
