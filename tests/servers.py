@@ -135,6 +135,38 @@ def postgresql() -> Generator[str]:
             yield f"postgresql+asyncpg://sfumato@127.0.0.1:{port}"
 
 
+@contextlib.contextmanager
+def ceph(day_s: int) -> Generator[S3Server]:
+    """Ceph's gateway, which runs lifecycle rules as if a day were `day_s` seconds. Raises ServerMissing, ServerDown."""
+    if shutil.which("radosgw", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
+        raise ServerMissing("Ceph is not here (Debian: ceph-mon ceph-osd radosgw ceph-common)")
+    scripts = Path(__file__).parent / "ceph"
+    with tempfile.TemporaryDirectory(prefix="sfumato-ceph-") as name:
+        port = _free_row_of_ports(10)
+        environment = os.environ | {
+            "S3_ACCESS_KEY": ACCESS_KEY,
+            "S3_SECRET_KEY": SECRET_KEY,
+            "DAY_SECONDS": str(day_s),
+        }
+        started = subprocess.run(
+            [scripts / "start.sh", f"{name}/ceph", str(port)], env=environment, capture_output=True, text=True
+        )
+        try:
+            if started.returncode:
+                raise ServerDown(f"Ceph: {started.stderr[-500:]}")
+            yield S3Server(f"http://127.0.0.1:{port}")
+        finally:
+            subprocess.run([scripts / "stop.sh", f"{name}/ceph"], check=True)
+
+
+def _free_row_of_ports(count: int) -> int:
+    """The first of as many that follow each other."""
+    while True:
+        first = random.randint(20_000, 22_700)
+        if all(is_free(port) for port in range(first, first + count)):
+            return first
+
+
 def free_ports(count: int, *, grpc_offset: int = 0) -> list[int]:
     """Ports that nothing listens on now, nor `grpc_offset` above them; both below those of outgoing connections."""
     chosen: list[int] = []
