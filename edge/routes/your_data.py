@@ -23,8 +23,8 @@ from edge.domain.rights import HeldClass, holdings
 from edge.domain.rights_requests import Kind, Law, RightsRequest, add_request, requests_of
 from edge.domain.standing import utc_minute
 from edge.domain.training import Asked, Choice, decide
-from edge.errors import BadInput, NotFound
-from edge.guards.auth import ApiRequest, caller_of
+from edge.errors import BadCredential, BadInput, NotFound
+from edge.guards.auth import ApiRequest, bearer_of, caller_of
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.pages import session_cookie, visiting_session
 from edge.routes.privacy import policy_in_words
@@ -91,6 +91,9 @@ class Belongings:
 
 @get("/")
 async def your_data_page(request: ApiRequest, services: GivenServices) -> Template:
+    """By the cookie alone, as a browser comes; whoever says to be another is not shown this one's."""
+    if bearer_of(request) is not None:
+        raise BadCredential("this page goes by the cookie; with a key, ask /v1/privacy/me")
     session = visiting_session(request, services)
     caller = caller_of(session, request, services, is_new=False)
     page = await _page(caller, services)
