@@ -63,7 +63,7 @@ def create_operator_app(parts: Parts, token: str) -> Litestar:
         seen = await parts.database.read(lambda db: _look(db, parts))
         return Response(exposition(seen), media_type=CONTENT_TYPE_LATEST)
 
-    return Litestar([metrics], openapi_config=None)
+    return Litestar([metrics], logging_config=None, openapi_config=None)  # Litestar's would replace ours
 
 
 @asynccontextmanager

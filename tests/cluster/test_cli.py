@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from cluster.home import free_port
+
 ROOT = Path(__file__).parents[2]
 SECRETS = {"SFUMATO_SECRET": "s" * 40, "SFUMATO_SERVE_SECRET": "t" * 40}
 
@@ -71,8 +75,10 @@ def test_an_edge_without_its_secret_says_which_and_stops(tmp_path: Path):
     assert "Traceback" not in ended.stderr
 
 
-def test_the_sweeper_tells_what_it_swept(tmp_path: Path):
-    with running("sweep", cwd=tmp_path, SFUMATO_HOME=str(tmp_path), **SECRETS) as sweeper:
+@pytest.mark.parametrize("token", ["", "o" * 32])
+def test_the_sweeper_tells_what_it_swept_with_and_without_metrics(tmp_path: Path, token: str):
+    operator = {"SFUMATO_OPERATOR_TOKEN": token, "SFUMATO_OPERATOR_PORT": str(free_port())}
+    with running("sweep", cwd=tmp_path, SFUMATO_HOME=str(tmp_path), **SECRETS, **operator) as sweeper:
         assert sweeper.stderr is not None
         lines = map(json.loads, sweeper.stderr)
         swept = next(line for line in lines if line["logger"] == "cluster.lifecycle")
