@@ -110,12 +110,12 @@ def terms_of(policies: Policies, public_key: bytes | None) -> Terms:
 
 def decide(asked: Asked, terms: Terms) -> Answer:
     """From what always means no, to the more specific word, to what the policy does with those who said nothing."""
-    if asked.gpc:
-        return Answer("deny", "gpc")
     if terms.mode == "never":
         return Answer("deny", "policy")
     if terms.public_key is None:
         return Answer("deny", "no_key")
+    if asked.gpc:
+        return Answer("deny", "gpc")
     if not asked.is_kept:
         return Answer("deny", "not_kept")
     if asked.request is not None:

@@ -1,5 +1,7 @@
 """The page for people. Pages alone set the session cookie, and each visit prolongs it."""
 
+from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 
 import msgspec
@@ -8,10 +10,13 @@ from litestar.datastructures import Cookie
 from litestar.response import Template
 
 from edge.domain.sessions import Session, new_session, prolonged, session_token
-from edge.guards.auth import ApiRequest, cookie_name, cookie_session
+from edge.domain.training import Answer, Asked, choice_of, decide
+from edge.errors import DatabaseUnavailable
+from edge.guards.auth import ApiRequest, cookie_name, cookie_session, says_gpc
 from edge.routes.given import GivenServices
 from edge.routes.models import cards_of
 from edge.routes.privacy import policy_in_words
+from edge.routes.training import TRAINED
 from edge.services import Services
 
 
@@ -25,10 +30,21 @@ async def front_page(request: ApiRequest, services: GivenServices) -> Template:
             "retention": msgspec.to_builtins(plan.retention),
             "max_images": plan.max_images,
             "version": version("sfumato"),
+            "training": await _usual_training(request, services),
+            "trained": TRAINED,
             **policy_in_words(services.policies),
         },
         cookies=[session_cookie(visiting_session(request, services), services)],
     )
+
+
+async def _usual_training(request: ApiRequest, services: Services) -> Answer:
+    """What holds for a picture of this visitor when the form says nothing else."""
+    session, choice = cookie_session(request, services), None
+    if session is not None:
+        with suppress(DatabaseUnavailable):  # the page comes all the same; what was chosen holds whatever it shows
+            choice = await services.database.read(partial(choice_of, owner=session.owner))
+    return decide(Asked(owner_kind="session", gpc=says_gpc(request), choice=choice), services.training)
 
 
 def visiting_session(request: ApiRequest, services: Services) -> Session:
