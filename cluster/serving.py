@@ -16,6 +16,7 @@ from ray.serve.schema import LoggingConfig
 
 from cluster.ray_directory import empty_logs, ray_directory
 from policies.schema import Policies
+from serve_app.logs import adopt_loggers
 from serve_app.replica import application
 from serve_app.settings import Settings
 
@@ -25,6 +26,7 @@ OBJECT_STORE_BYTES = 80 * 1024 * 1024  # images never pass through it
 BEAT_S = 5.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
+WORKERS = {"worker_process_setup_hook": "serve_app.logs.configure_logging"}  # of Ray, Serve's own ones too
 
 
 def run_serve(settings: Settings, address: str | None, policies: Policies) -> None:
@@ -35,6 +37,7 @@ def run_serve(settings: Settings, address: str | None, policies: Policies) -> No
     with _started_here(settings) if address is None else _joined(address) as directory:
         for number in STOP_SIGNALS:  # only now: Ray sets handlers of its own when it starts
             signal.signal(number, _leave)
+        adopt_loggers()
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         serve.start(http_options=HTTPOptions(host=settings.serve_host, port=settings.serve_port), logging_config=QUIET)
         for model in settings.models:
@@ -65,7 +68,7 @@ def _leave(*_: object) -> NoReturn:
 @contextmanager
 def _joined(address: str) -> Generator[None]:
     """The cluster goes on serving when this process ends."""
-    ray.init(address=address, log_to_driver=False)
+    ray.init(address=address, log_to_driver=False, runtime_env=WORKERS)
     try:
         yield
     finally:
@@ -80,6 +83,7 @@ def _started_here(settings: Settings) -> Generator[Path]:
             address="local",
             include_dashboard=False,
             log_to_driver=False,
+            runtime_env=WORKERS,
             logging_level=logging.WARNING,
             object_store_memory=OBJECT_STORE_BYTES,
             num_cpus=max(2, len(settings.models) + 1),

@@ -5,7 +5,9 @@ from Serve arguments, which dashboards show. A client that leaves cancels its re
 """
 
 import hmac
+import logging
 import os
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
@@ -18,8 +20,11 @@ from starlette.responses import Response, StreamingResponse
 from policies.load import load_policies
 from serve_app.compose import Engines, build_engines
 from serve_app.contract import Event, Failed, FrameError, decode_request, frame
-from serve_app.errors import BadRequest, PolicyMismatch
+from serve_app.errors import BadRequest, EngineFailed, PolicyMismatch
+from serve_app.logs import configure_logging
 from serve_app.settings import Settings
+
+log = logging.getLogger(__name__)
 
 FRAMES = "application/vnd.sfumato.frames"
 MAX_ONGOING_REQUESTS = 10_000  # the engine queues and refuses by itself; Serve must not
@@ -30,6 +35,7 @@ class Replica:
     """Routes, below `/m/<model>`: POST generate, GET status, POST drain."""
 
     def __init__(self, model: str) -> None:
+        configure_logging(sys.__stderr__)  # Serve has put its own loggers and streams in place by now
         settings = Settings.from_env(os.environ)
         if not settings.serve_secret:
             raise ValueError("SFUMATO_SERVE_SECRET is not set on this machine")
@@ -40,6 +46,13 @@ class Replica:
         )
 
     async def __call__(self, request: Request) -> Response:
+        try:
+            return await self._answer(request)
+        except Exception:  # Ray would write its text to logs of its own, of this process and of the proxy
+            log.exception("a call failed")
+            return Response(status_code=500)
+
+    async def _answer(self, request: Request) -> Response:
         if not hmac.compare_digest(request.headers.get("authorization", "").encode(), self._bearer):
             return Response(status_code=401)
         match request.method, request.url.path.rsplit("/", 1)[-1]:
@@ -73,8 +86,12 @@ async def _frames(first: Event, events: AsyncGenerator[Event, None]) -> AsyncIte
     """Frames until the end; when the client leaves, Serve cancels this and closing `events` cancels the request."""
     async with aclosing(events):
         yield frame(first)
-        async for event in events:
-            yield frame(event)
+        try:
+            async for event in events:
+                yield frame(event)
+        except Exception:  # as above
+            log.exception("a stream of events broke")
+            yield frame(Failed(EngineFailed.code, "see the log"))
 
 
 def application(args: dict[str, str]) -> serve.Application:

@@ -5,12 +5,14 @@ One start serves all tests of this file, since it takes a while; the last ones s
 
 import base64
 import json
+import re
 import sqlite3
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPResponse
+from pathlib import Path
 
 import psutil
 import pytest
@@ -170,6 +172,20 @@ def test_each_process_has_the_secrets_it_needs_and_no_other(running: Running):
         "serve": {"SFUMATO_SERVE_SECRET", "RAY_AUTH_TOKEN"},
         "sweep": {"SFUMATO_SECRET", "SFUMATO_SERVE_SECRET"},
     }
+
+
+def test_no_process_dumps_its_memory_or_keeps_temporary_files_outside_home(running: Running):
+    whole = psutil.Process(running.process.pid)
+    children, everyone = whole.children(), whole.children(recursive=True)
+    for process in (whole, *everyone):
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE), process
+    rays = [process for process in everyone if process not in children]  # the others set it for themselves
+    places = [process.environ().get("TMPDIR") for process in rays if "PATH" in process.environ()]  # workers hide theirs
+    assert set(places) == {str(running.home / "tmp")}
+    [raylet] = [process for process in rays if process.name() == "raylet"]
+    [session] = [word.partition("=")[2] for word in raylet.cmdline() if word.startswith("--session_dir=")]
+    assert Path(session).resolve().is_relative_to(running.home), "where Ray spills"
 
 
 def test_it_ends_every_process_and_a_second_start_picks_up(running: Running):

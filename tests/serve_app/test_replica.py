@@ -19,8 +19,9 @@ from serve_app.contract import (
     encode_request,
     read_frames,
 )
-from serve_app.errors import BadRequest, PolicyMismatch
+from serve_app.errors import BadRequest, EngineFailed, PolicyMismatch
 from serve_app.replica import FRAMES, Replica, application
+from tests.told import told
 
 SECRET = "t" * 40
 REQUEST = GenerateRequest("j", "m", "d", Prompt("a dog"), 1, 64, 64, 4, 1.0, 7, Turn("anonymous", "t", 1.0, 60.0))
@@ -34,12 +35,15 @@ class Engines:
         self.is_ready = True
         self.is_draining = False
         self.left = False
+        self.bug: Exception | None = None
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         assert request == REQUEST
         try:
             for event in self.story:
                 yield event
+            if self.bug:
+                raise self.bug
         except GeneratorExit:
             self.left = True
             raise
@@ -60,6 +64,7 @@ def engines() -> Engines:
 def replica(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> Replica:
     build: Callable[..., Engines] = lambda *_: engines  # noqa: E731
     monkeypatch.setattr(replica_module, "build_engines", build)
+    monkeypatch.setattr(replica_module, "configure_logging", lambda _: None)  # this process is pytest's
     monkeypatch.setenv("SFUMATO_SERVE_SECRET", SECRET)
     return Replica("m")
 
@@ -90,6 +95,24 @@ async def test_a_client_that_leaves_ends_its_request(replica: Replica, engines: 
     await anext(reply.body_iterator)
     await reply.body_iterator.aclose()
     assert engines.left
+
+
+@pytest.mark.parametrize("story", [[], [Queued(0, 1.0)]], ids=["at once", "in its stream"])
+async def test_a_bug_is_told_by_its_kind_and_its_text_never_leaves_the_replica(
+    replica: Replica, engines: Engines, story: list[Event]
+):
+    engines.story, engines.bug = story, ZeroDivisionError("canary")
+    with told() as lines:
+        reply = await call(replica, "POST", "generate", encode_request(REQUEST))
+        if story:
+            *_, last = await events_of(reply)
+            assert isinstance(last, Failed)
+            assert last.code == EngineFailed.code
+        else:
+            assert (reply.status_code, bytes(reply.body)) == (500, b"")
+    [line] = [line for line in lines if line["logger"] == "serve_app.replica"]
+    assert line["exception"] == ["ZeroDivisionError"]
+    assert "canary" not in str(lines)
 
 
 @pytest.mark.parametrize("bearer", ["", "another", SECRET + "t"])
