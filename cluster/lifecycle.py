@@ -25,7 +25,7 @@ from edge.domain.receipts import forget_receipts, recheck_receipts
 from edge.domain.reports import RulesReport, SweepReport, put_report
 from edge.domain.rights_requests import forget_requests
 from edge.domain.sessions import forget_idle_sessions
-from edge.domain.training import forget_consents, withdraw_orphans
+from edge.domain.training import finish_withdrawals, forget_consents, withdraw_orphans
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,13 @@ async def _note_overdue(sweep: Sweep) -> None:
 
 
 async def _finish_withdrawals(sweep: Sweep) -> None:
+    """Those that the store did not hear of at once."""
+    finished = await finish_withdrawals(store=sweep.parts.store, database=sweep.parts.database)
+    sweep.note("withdrawn copies", finished)
+
+
+async def _withdraw_orphans(sweep: Sweep) -> None:
+    """Nobody could say no to these any more."""
     proofs = sweep.parts.policies.retention.classes.proofs
     withdrawn = await withdraw_orphans(
         store=sweep.parts.store,
@@ -130,7 +137,9 @@ async def _fail_lost_jobs(sweep: Sweep) -> None:
 async def _forget_sessions(sweep: Sweep) -> None:
     idle_s = sweep.parts.policies.retention.classes.session.duration.total_seconds()
     forget = partial(forget_idle_sessions, now=sweep.now, idle_s=idle_s)
-    sweep.note("sessions", await sweep.parts.database.write(forget))
+    if count := await sweep.parts.database.write(forget):
+        sweep.note("sessions", count)
+        await _withdraw_orphans(sweep)
 
 
 async def _make_day_keys(sweep: Sweep) -> None:
@@ -204,6 +213,7 @@ EACH_MINUTE: dict[str, Item] = {
 EACH_HOUR: dict[str, Item] = {
     "rules": _check_rules,
     "canaries": _look_after_canaries,
+    "copies without a session": _withdraw_orphans,
     "orphans": delete_orphans,
     "receipts": _recheck_receipts,
 }

@@ -225,13 +225,31 @@ async def withdraw(
 
 
 async def withdraw_orphans(*, store: ObjectStore, database: Database, now: float, forget_after_s: float) -> Withdrawn:
-    """Copies whose session was forgotten; and those whose withdrawal the store did not let us finish."""
+    """Copies whose session was forgotten. Reads through all rows: for when sessions were, and now and then."""
+    copies: list[WithdrawnCopy] = []
     is_complete = True
-    while is_complete and (begun := await database.read(_begun)):
-        is_complete = await _finish(begun, store, database)
-    orphans = and_(ConsentRow.owner_kind == "session", ~_has_session())
-    withdrawn = await withdraw(orphans, store=store, database=database, now=now, forget_after_s=forget_after_s)
-    return Withdrawn(withdrawn.copies, is_complete and withdrawn.is_complete)
+    while ids := await database.read(_orphans):
+        withdrawn = await withdraw(
+            ConsentRow.id.in_(ids), store=store, database=database, now=now, forget_after_s=forget_after_s
+        )
+        copies += withdrawn.copies
+        is_complete &= withdrawn.is_complete
+    return Withdrawn(copies, is_complete)
+
+
+async def finish_withdrawals(*, store: ObjectStore, database: Database) -> int:
+    """Those that the store did not let us finish: how many. Raises DatabaseUnavailable, StoreUnavailable."""
+    finished = 0
+    while begun := await database.read(_begun):
+        await store.delete([copy.key for copy in begun])
+        await database.write(partial(_settle, ids=[copy.id for copy in begun]))
+        finished += len(begun)
+    return finished
+
+
+def _orphans(db: Session) -> list[str]:
+    orphans = select(ConsentRow.id).where(ConsentRow.owner_kind == "session", ~_has_session())
+    return list(db.scalars(orphans.limit(BATCH)))
 
 
 def _has_session() -> ColumnElement[bool]:

@@ -25,6 +25,7 @@ from edge.domain.training import (
     choose,
     count_copies,
     decide,
+    finish_withdrawals,
     forget_consents,
     refuse_what_cannot_be,
     terms_of,
@@ -207,9 +208,10 @@ async def test_a_withdrawal_that_the_store_did_not_hear_is_finished_later(
     [row] = await rows_left(database)
     assert (row.owner_id, row.withdrawn_at) == (None, int(NOW))
 
-    assert not (await withdraw_orphans(store=silent, database=database, now=NOW, forget_after_s=KEPT_ROW_S)).is_complete
-    finished = await withdraw_orphans(store=store, database=database, now=NOW, forget_after_s=KEPT_ROW_S)
-    assert finished.is_complete
+    with pytest.raises(StoreUnavailable):
+        await finish_withdrawals(store=silent, database=database)
+    assert await finish_withdrawals(store=store, database=database) == 1
+    assert await finish_withdrawals(store=store, database=database) == 0
     assert await store.keys("training/") == []
     assert await rows_left(database) == []
 
