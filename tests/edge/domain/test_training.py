@@ -1,7 +1,7 @@
 """The rule about training as a table, and what becomes of copies: withdrawn, orphaned, at their end."""
 
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Literal, get_args
@@ -10,8 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy import select, update
 
-from edge.db.database import Database, open_engine
-from edge.db.migrate import migrate
+from edge.db.database import Database
 from edge.db.rows import ConsentRow, SessionRow
 from edge.domain.owner import Owner, OwnerId, owned
 from edge.domain.training import (
@@ -121,14 +120,6 @@ def test_the_terms_are_the_policys():
 
 
 # rows and copies -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(open_engine(f"sqlite+aiosqlite:///{tmp_path / 'test.db'}"))
-    await migrate(database.engine)
-    yield database
-    await database.close()
 
 
 @pytest.fixture
