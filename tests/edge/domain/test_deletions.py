@@ -78,10 +78,10 @@ def counted(replies: list[Response | None]) -> Counter[str]:
     return total
 
 
-def test_receipts_of_deletions_at_once_add_up(tmp_path: Path) -> None:
+def test_receipts_of_deletions_at_once_add_up(tmp_path: Path, database_url: str) -> None:
     with asyncio.Runner() as runner:
-        opened = AsyncExitStack()
-        edge = runner.run(opened.enter_async_context(make_edge(tmp_path, Clock()).opened()))
+        opened, env = AsyncExitStack(), {"SFUMATO_DATABASE_URL": database_url}
+        edge = runner.run(opened.enter_async_context(make_edge(tmp_path, Clock(), env=env).opened()))
 
         @AT_ONCE
         @given(deeds=st.lists(st.tuples(DEEDS, st.integers(0, 5)), min_size=1, max_size=10))

@@ -9,6 +9,11 @@ from tests.edge.routes.test_image_stream import events_of
 from tests.edge.scripted_generator import PIXEL
 
 
+@pytest.fixture
+def edge(edge_on_each_database: Edge) -> Edge:
+    return edge_on_each_database
+
+
 async def test_a_picture_comes_as_an_address_by_default(edge: Edge) -> None:
     reply = await edge.draw(n=2, seed=7, size="128x128")
     answer = reply.json()

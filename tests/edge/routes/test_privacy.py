@@ -14,6 +14,12 @@ from policies.presets import write_preset
 from policies.publish import lifecycle_rules
 from tests.edge.edges import Clock, Edge, make_edge
 
+
+@pytest.fixture
+def edge(edge_on_each_database: Edge) -> Edge:
+    return edge_on_each_database
+
+
 DAY_S = 86_400
 QUESTIONS = ("kept?", "training?", "see them?", "stored?", "delete?")
 

@@ -5,6 +5,11 @@ import pytest
 from tests.edge.edges import START, Edge
 
 
+@pytest.fixture
+def edge(edge_on_each_database: Edge) -> Edge:
+    return edge_on_each_database
+
+
 async def drawn(edge: Edge, **fields: object) -> dict[str, Any]:
     reply = await edge.draw(**fields)
     if "authorization" not in edge.client.headers:
