@@ -2,13 +2,14 @@
 
 import os
 import sys
-from collections.abc import Collection, Generator
-from contextlib import contextmanager
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
+
+from cluster.terminal import one_line
 
 Flag = Annotated[bool, Parameter(negative=())]
 Tied = Annotated[bool, Parameter(show=False, negative=())]  # for `up`: end when standard input closes
@@ -22,6 +23,8 @@ prompts = App(name="prompts", help="Sealed prompts: read by a person with a reas
 app.command(prompts)
 training = App(name="training", help="Copies that callers allowed for training: key, export, what was taken back.")
 app.command(training)
+app.command("cluster.receipt_check:receipt", name="receipt")  # by name: loaded when it is used
+app.command("cluster.rights_desk:requests", name="requests")
 
 
 @app.command
@@ -48,7 +51,7 @@ def up(
     from policies.load import PolicyError, load_policies
 
     forbid_core_dumps()
-    with _one_line(HomeError, PolicyError):
+    with one_line(HomeError, PolicyError):
         sys.exit(run_up(os.environ, load_policies(_own_policies()), no_ray=no_ray, home=home, port=port))
 
 
@@ -74,13 +77,13 @@ def edge(*, host: str = "127.0.0.1", in_process: Flag = False, tied: Tied = Fals
     from policies.load import PolicyError, load_policies
 
     _begin(tied)
-    with _one_line(SettingsError, PolicyError, HomeError):
+    with one_line(SettingsError, PolicyError, HomeError):
         settings = Settings.from_env(os.environ)
         policies = load_policies(settings.policies)
         keep_temporary_files(settings.home)
     if not in_process:
         gateway = RayServeGateway(settings.serve_url, settings.serve_secret)
-        with _one_line(HomeError, DatabaseUnavailable):
+        with one_line(HomeError, DatabaseUnavailable):
             asyncio.run(run_edge(settings, policies, host, gateway))
         return
 
@@ -89,11 +92,11 @@ def edge(*, host: str = "127.0.0.1", in_process: Flag = False, tied: Tied = Fals
     from serve_app.settings import Settings as EngineSettings
     from serve_app.settings import SettingsError as EngineSettingsError
 
-    with _one_line(EngineSettingsError, ModelLoadError):
+    with one_line(EngineSettingsError, ModelLoadError):
         engine_settings = EngineSettings.from_env(os.environ)
         _require_models(engine_settings.models, policies.models.models)
         engines = build_engines(engine_settings, policies)
-    with _one_line(HomeError, DatabaseUnavailable):
+    with one_line(HomeError, DatabaseUnavailable):
         asyncio.run(run_edge(settings, policies, host, engines))
 
 
@@ -113,7 +116,7 @@ def serve(*, address: str | None = None, tied: Tied = False) -> None:
     from serve_app.settings import Settings, SettingsError
 
     _begin(tied)
-    with _one_line(SettingsError, PolicyError, HomeError):
+    with one_line(SettingsError, PolicyError, HomeError):
         settings = Settings.from_env(os.environ)
         if not settings.serve_secret:
             raise SettingsError("SFUMATO_SERVE_SECRET must be set: the bearer between edge and replicas")
@@ -142,7 +145,7 @@ def sweep(*, tied: Tied = False) -> None:
     from policies.load import PolicyError
 
     _begin(tied)
-    with _one_line(SettingsError, PolicyError, HomeError):
+    with one_line(SettingsError, PolicyError, HomeError):
         settings, operator = Settings.from_env(os.environ), OperatorSettings.from_env(os.environ)
         keep_temporary_files(settings.home)
         asyncio.run(run_sweeper_from(settings, DayKeys.from_env(os.environ), operator))
@@ -184,7 +187,7 @@ def bench(*rows: str, rounds: int = 5, seconds: float = 8.0) -> None:
     from serve_app.logs import configure_logging
 
     configure_logging()
-    with _one_line(UnknownRow):
+    with one_line(UnknownRow):
         run_bench(rows, rounds=rounds, seconds=seconds)
 
 
@@ -199,7 +202,7 @@ def check(directory: Path | None = None) -> None:
     """
     from policies.load import PolicyError, load_policies, model_digest
 
-    with _one_line(PolicyError):
+    with one_line(PolicyError):
         loaded = load_policies(directory or _own_policies())
     for name, model in loaded.models.models.items():
         print(f"{name}: digest {model_digest(model)}")  # noqa: T201
@@ -220,7 +223,7 @@ def diff(old: Path, new: Path, *, accept: Flag = False) -> None:
     from policies.diff import differences, mistakes, read_published
     from policies.load import PolicyError
 
-    with _one_line(PolicyError):
+    with one_line(PolicyError):
         before, after = read_published(old), read_published(new)
         if wrong := mistakes(before, after):
             raise PolicyError("\n".join(wrong))
@@ -244,7 +247,7 @@ def preset(name: str, directory: Path) -> None:
     """
     from policies.presets import PresetError, write_preset
 
-    with _one_line(PresetError):
+    with one_line(PresetError):
         write_preset(name, directory)
     print(f"written: set SFUMATO_POLICIES={directory}")  # noqa: T201  its answer
 
@@ -263,7 +266,7 @@ def key(file: Path) -> None:
     """
     from cluster.training_key import KeyFileError, make_training_key, public_half
 
-    with _one_line(KeyFileError):
+    with one_line(KeyFileError):
         made = make_training_key(file)
     print(f"SFUMATO_TRAINING_KEY={public_half(made)}")  # noqa: T201  its answer
 
@@ -292,7 +295,7 @@ def export_training(directory: Path, *, key: Path) -> None:
     from policies.load import PolicyError
     from serve_app.errors import StoreUnavailable
 
-    with _one_line(KeyFileError, SettingsError, PolicyError, DatabaseUnavailable, StoreUnavailable, OSError):
+    with one_line(KeyFileError, SettingsError, PolicyError, DatabaseUnavailable, StoreUnavailable, OSError):
         print(asyncio.run(run_export(os.environ, directory, key)))  # noqa: T201  its answer
 
 
@@ -312,7 +315,7 @@ def withdrawn(*, since: date | None = None) -> None:
     from cluster.training_commands import run_withdrawn
     from edge.errors import DatabaseUnavailable, SettingsError
 
-    with _one_line(SettingsError, DatabaseUnavailable):
+    with one_line(SettingsError, DatabaseUnavailable):
         if listed := asyncio.run(run_withdrawn(os.environ, since)):
             print(listed)  # noqa: T201  its answer
 
@@ -338,7 +341,7 @@ def read(wanted_id: str, /, *, reader: str, reason: str) -> None:
     from edge.errors import DatabaseUnavailable, SettingsError
     from policies.load import PolicyError, load_policies
 
-    with _one_line(SettingsError, PolicyError, DatabaseUnavailable, CannotRead, KeyGone, PromptSealBroken):
+    with one_line(SettingsError, PolicyError, DatabaseUnavailable, CannotRead, KeyGone, PromptSealBroken):
         kept_for = load_policies(_own_policies()).retention.classes.proofs.duration
         shown = asyncio.run(run_read(os.environ, wanted_id, reader, reason, kept_for))
     print(shown)  # noqa: T201  its answer
@@ -352,7 +355,7 @@ def reads() -> None:
     from cluster.prompt_reader import run_reads
     from edge.errors import DatabaseUnavailable, SettingsError
 
-    with _one_line(SettingsError, DatabaseUnavailable):
+    with one_line(SettingsError, DatabaseUnavailable):
         lines = asyncio.run(run_reads(os.environ))
     print("\n".join(lines) or "nobody has read a prompt")  # noqa: T201  its answer
 
@@ -385,7 +388,7 @@ def _look_at_store(*, install: bool) -> None:
     from policies.load import PolicyError, load_policies
     from serve_app.errors import StoreUnavailable
 
-    with _one_line(PolicyError, StoreUnavailable, ValueError):
+    with one_line(PolicyError, StoreUnavailable, ValueError):
         lines, is_held = asyncio.run(look_at_store(os.environ, load_policies(_own_policies()), install=install))
     print("\n".join(lines))  # noqa: T201  its answer
     sys.exit(0 if is_held else 1)
@@ -396,16 +399,6 @@ def _require_models(wanted: Collection[str], offered: Collection[str]) -> None:
 
     if unknown := sorted(set(wanted) - set(offered)):
         raise SettingsError(f"SFUMATO_MODELS names {', '.join(unknown)}, which models.toml lacks")
-
-
-@contextmanager
-def _one_line(*mistakes: type[Exception]) -> Generator[None]:
-    """What an operator can put right ends the process with its message and status 2, not with a traceback."""
-    try:
-        yield
-    except mistakes as error:
-        sys.stderr.write(f"sfumato: {error}\n")
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from cluster.day_keys import DayKeys
 from cluster.opened_database import opened_database
+from cluster.terminal import harmless
 from edge.db.database import Database
 from edge.db.rows import PromptReadRow, PromptRow
 from edge.domain.prompts import open_prompt
@@ -43,9 +44,12 @@ class ReadPrompt(Struct, frozen=True):
 
     def __str__(self) -> str:
         times = f"made {self.record.made_on}, goes {_time(self.record.delete_at)}"
-        lines = [f"record {self.record.id} of job {self.record.job_id}, {times}", f"prompt: {_shown(self.prompt.text)}"]
+        lines = [
+            f"record {self.record.id} of job {self.record.job_id}, {times}",
+            f"prompt: {harmless(self.prompt.text)}",
+        ]
         if self.prompt.negative:
-            lines.append(f"negative prompt: {_shown(self.prompt.negative)}")
+            lines.append(f"negative prompt: {harmless(self.prompt.negative)}")
         return "\n".join(lines)
 
 
@@ -110,13 +114,8 @@ def _find_reads(db: Session) -> list[PromptReadRow]:
 
 
 def _read_line(row: PromptReadRow) -> str:
-    return f"{_time(row.read_at)}  {row.prompt_id}  {_shown(row.reader)}: {_shown(row.reason)}"
+    return f"{_time(row.read_at)}  {row.prompt_id}  {harmless(row.reader)}: {harmless(row.reason)}"
 
 
 def _time(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _shown(text: str) -> str:
-    """A stranger wrote it: nothing in it may steer the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
