@@ -9,14 +9,18 @@ import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, time
 
 import httpx2
 import psutil
 
 from cluster.bench.figures import Figure, ratios
 from cluster.bench.stage import ENGINE, Stage
+from cluster.day_keys import DayKeys, make_day_keys
 from cluster.home import free_port
+from edge.db.database import Database, open_engine
+from edge.db.migrate import migrate
+from edge.settings import database_url
 from serve_app.contract import Succeeded
 from serve_app.engine import Engine
 
@@ -47,12 +51,19 @@ class Server:
 
 
 @asynccontextmanager
-async def edge_process(arguments: tuple[str, ...], path: str, more: Mapping[str, str]) -> AsyncGenerator[Server]:
-    """A server of its own home, from its start until `path` answers (with anything but a fault), ended at the end."""
+async def edge_process(
+    arguments: tuple[str, ...], path: str, more: Mapping[str, str], *, accepts_jobs: bool = True
+) -> AsyncGenerator[Server]:
+    """A server of its own home, from its start until `path` answers (with anything but a fault), ended at the end.
+
+    `accepts_jobs`: the home has a key for today's prompts, as a sweeper makes one.
+    """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory(prefix="sfumato-bench-") as home:
         env = dict(os.environ) | {"SFUMATO_HOME": home, "SFUMATO_PORT": str(port), "SFUMATO_PUBLIC_URL": url, **more}
+        if accepts_jobs:
+            await _make_day_keys(env)
         command = [sys.executable, *(part.format(port=port) for part in arguments)]
         began_s = perf_counter()
         process = await asyncio.create_subprocess_exec(
@@ -69,7 +80,7 @@ async def edge_process(arguments: tuple[str, ...], path: str, more: Mapping[str,
 async def measure_start(rounds: int) -> list[Figure]:
     started_s, resident_mib = list[float](), list[float]()
     for _ in range(rounds):
-        async with edge_process(EDGE, "/healthz", {}) as server:
+        async with edge_process(EDGE, "/healthz", {}, accepts_jobs=False) as server:
             started_s.append(server.started_in_s)
             resident_mib.append(server.resident_mib())
     what = "edge process"
@@ -163,6 +174,13 @@ async def _alone_s(engine: Engine, stage: Stage) -> float:
         if isinstance(event, Succeeded):
             return perf_counter() - began_s
     raise RuntimeError("the engine failed")
+
+
+async def _make_day_keys(env: Mapping[str, str]) -> None:
+    database = Database(open_engine(database_url(env)))
+    await migrate(database.engine)
+    await make_day_keys(DayKeys.from_env(env), database, time())
+    await database.close()
 
 
 async def _answers(url: str) -> None:
