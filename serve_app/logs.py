@@ -6,7 +6,6 @@ Exceptions are told by their kinds and our lines, never by their text. All that 
 before any handler, Ray's among them, can see it. A terminal gets plain lines, a file gets JSON.
 """
 
-import json
 import logging
 import sys
 import threading
@@ -18,6 +17,8 @@ from numbers import Real
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
+
+import msgspec
 
 OURS = ("policies", "serve_app", "edge", "cluster", "sfumato")
 FIELDS = ("request_id", "method", "route", "status", "ms")
@@ -61,7 +62,7 @@ class Record(logging.LogRecord):
 
 class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(_fields(record), ensure_ascii=False)
+        return msgspec.json.encode(_fields(record), enc_hook=str).decode()
 
 
 class PlainLines(logging.Formatter):
@@ -120,7 +121,9 @@ def _words(msg: object, args: object) -> str:
 
 
 def _safe(value: object) -> object:
-    return value if value is None or isinstance(value, str | Real | date | Path) else type(value).__qualname__
+    if value is None or isinstance(value, str | int | float | Real | date | Path):
+        return value
+    return type(value).__qualname__
 
 
 def _error(exc_info: object) -> BaseException | None:

@@ -7,7 +7,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
-from functools import partial
 from typing import assert_never
 
 from edge.db.database import Database
@@ -15,7 +14,7 @@ from edge.db.rows import ConsentRow, ImageRow
 from edge.domain import jobs
 from edge.domain.erasure import erase_for_caller, erase_strays
 from edge.domain.events import Ended, ImageReady
-from edge.domain.images import add_image, image_row
+from edge.domain.images import NewImage, added, image_row
 from edge.domain.keyring import Keyring
 from edge.domain.run import Made, Run
 from edge.domain.training import consent_row, withdraw
@@ -106,8 +105,7 @@ class Conductor:
         if run.order.kept:
             row = image_row(image, run.order, run.job_id, run.caller, self._keyring, self._clock())
             copy = run.terms and consent_row(image, run.caller.owner, run.terms, self._clock())
-            add = partial(add_image, row=row, copy=copy, accepted_at=run.job.created_at)
-            if unwanted := await self._database.write(add):
+            if unwanted := await self._database.write(added(NewImage(row, copy, run.job.created_at))):
                 await self._store.delete(unwanted)
             if row.key in unwanted:
                 return Ended("failed", "edge_lost")  # `_end` learns what stands

@@ -1,8 +1,12 @@
 """From an engine's image to a row, and from a row to its address for the one who may have it."""
 
+from collections.abc import Sequence
+
+from msgspec import Struct
 from sqlalchemy.orm import Session
 
 from edge.db.rows import ConsentRow, ImageRow
+from edge.db.statements import Share
 from edge.domain import jobs
 from edge.domain.addresses import address_for, address_token, digest
 from edge.domain.keyring import Keyring
@@ -10,6 +14,14 @@ from edge.domain.orders import Order
 from edge.domain.owner import Caller, JobId
 from edge.domain.training import add_consent
 from serve_app.contract import Image
+
+
+class NewImage(Struct, frozen=True):
+    """A stored image and its copy for training, if one was made, to be written down. `accepted_at`: its job."""
+
+    row: ImageRow
+    copy: ConsentRow | None
+    accepted_at: int
 
 
 def image_row(image: Image, order: Order, job_id: JobId, caller: Caller, keyring: Keyring, now: float) -> ImageRow:
@@ -43,15 +55,25 @@ def image_row(image: Image, order: Order, job_id: JobId, caller: Caller, keyring
     )
 
 
-def add_image(db: Session, row: ImageRow, copy: ConsentRow | None, accepted_at: int) -> list[str]:
-    """Keys of objects that are not to be kept: all when the job is over, by somebody else's word; the copy for training
-    when a no came meanwhile."""
-    if not jobs.is_open(db, row.job_id):
-        return [row.key, copy.key] if copy else [row.key]
-    db.add(row)
-    return [copy.key] if copy and not add_consent(db, copy, accepted_at) else []
+def added(new: NewImage) -> Share[NewImage, list[str]]:
+    """Answers keys of objects that are not to be kept: all when the job is over, by somebody else's word; the copy for
+    training when a no came meanwhile."""
+    return Share(_add_all, new)
 
 
 def token_for(row: ImageRow, viewing_secret: bytes, keyring: Keyring) -> str:
     """Under which `/i/` shows the picture, made anew from the owner's own secret."""
     return address_token(address_for(row.key, viewing_secret), keyring)
+
+
+def _add_all(db: Session, images: Sequence[NewImage]) -> list[list[str]]:
+    open_jobs = jobs.open_among(db, {image.row.job_id for image in images})
+    return [_add(db, image, is_open=image.row.job_id in open_jobs) for image in images]
+
+
+def _add(db: Session, image: NewImage, *, is_open: bool) -> list[str]:
+    copy = image.copy
+    if not is_open:
+        return [image.row.key, copy.key] if copy else [image.row.key]
+    db.add(image.row)
+    return [copy.key] if copy and not add_consent(db, copy, image.accepted_at) else []

@@ -91,10 +91,10 @@ def ended(ending: Ending) -> Share[Ending, Ended]:
     return Share(_end_all, ending)
 
 
-def is_open(db: Session, job_id: str) -> bool:
-    """Until this transaction is over: nobody ends the job meanwhile."""
-    query = select(_jobs.c.id).where(_jobs.c.id == job_id, _jobs.c.status.in_(OPEN_STATES))
-    return db.scalar(query.with_for_update(read=True)) is not None
+def open_among(db: Session, job_ids: Collection[str]) -> set[str]:
+    """Until this transaction is over: nobody ends them meanwhile."""
+    query = select(_jobs.c.id).where(_jobs.c.id.in_(job_ids), _jobs.c.status.in_(OPEN_STATES)).order_by(_jobs.c.id)
+    return set(db.scalars(query.with_for_update(read=True)))
 
 
 def renew_leases(db: Session, job_ids: Collection[JobId], now: float) -> None:

@@ -64,7 +64,6 @@ WRONG = [
     (body(retention="P2D"), "retention", "retention"),
     (body(retention="PT59S"), "retention", "retention"),
     (body(retention="-PT5M"), "retention", "retention"),
-    (body(retention="on_download"), "retention", "not_available"),
     (body(retention="none", response_format="url"), "retention", "retention"),
     (body(training="allow"), "training", "not_available"),
     (body(safety_identifier="x"), "safety_identifier", "not_available"),
