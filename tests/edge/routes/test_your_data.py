@@ -1,0 +1,155 @@
+"""The page as a browser without scripts uses it: read a form, send it."""
+
+import re
+from html import unescape
+
+import pytest
+from httpx2 import Response
+
+from tests.edge.edges import Edge
+
+PAGE = "/your-data"
+SAME_ORIGIN = {"sec-fetch-site": "same-origin"}
+
+
+async def draw(edge: Edge, **fields: object) -> dict[str, str]:
+    reply = await edge.client.post(
+        "/v1/images/generations", json={"prompt": "a red apple", **fields}, headers=SAME_ORIGIN
+    )
+    return reply.json()["data"][0]
+
+
+async def look(edge: Edge, path: str = PAGE) -> str:
+    reply = await edge.client.get(path)
+    assert reply.status_code == 200
+    return reply.text
+
+
+def form_of(page: str, action: str) -> dict[str, str]:
+    """The hidden fields of the first form that posts to `action`."""
+    form = re.search(rf'<form[^>]*action="{action}">(.*?)</form>', page, re.DOTALL)
+    assert form, action
+    return {name: unescape(value) for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', form[1])}
+
+
+async def send(edge: Edge, action: str, fields: dict[str, str], **headers: str) -> Response:
+    return await edge.client.post(action, data=fields, headers={**SAME_ORIGIN, **headers})
+
+
+async def test_whoever_has_nothing_is_told_so_and_gets_a_cookie(edge: Edge) -> None:
+    reply = await edge.client.get(PAGE)
+    assert "Nothing is held of you" in reply.text
+    assert reply.headers["set-cookie"].startswith("sid=sfs_")
+    assert "<script" not in reply.text
+
+
+async def test_pictures_are_shown_with_their_ends_and_the_export_is_a_link(edge: Edge) -> None:
+    await look(edge)
+    made = await draw(edge)
+    page = await look(edge)
+    path = "/i/" + made["url"].rpartition("/")[2]
+    assert f'<img src="{path}"' in page
+    assert "gone in <time" in page
+    assert 'href="/v1/privacy/me/export"' in page
+    assert (await edge.client.get(path)).status_code == 200
+
+
+async def test_looking_does_not_use_up_a_picture_that_goes_with_its_download(edge: Edge) -> None:
+    await look(edge)
+    made = await draw(edge, retention="on_download")
+    page = await look(edge)
+    assert made["url"].rpartition("/")[2] not in page
+    assert "so it is not shown here" in page
+
+
+async def test_one_picture_is_erased_and_its_receipt_can_be_read_again(edge: Edge) -> None:
+    await look(edge)
+    made = await draw(edge)
+    reply = await send(edge, "/your-data/image", form_of(await look(edge), "/your-data/image"))
+    assert reply.status_code == 303
+    for _ in range(2):
+        receipt = await look(edge, reply.headers["location"])
+        assert "<strong>1</strong> picture, with its seed and settings" in receipt
+    assert (await edge.client.get(made["url"])).status_code == 410
+
+
+async def test_a_token_works_once_for_its_owner_and_its_purpose(edge: Edge) -> None:
+    await look(edge)
+    await draw(edge)
+    fields = form_of(await look(edge), "/your-data/image")
+    wrong_purpose = await send(edge, "/your-data/erase", {"token": fields["token"]})
+    assert (wrong_purpose.status_code, "Nothing has changed" in wrong_purpose.text) == (409, True)
+    assert (await send(edge, "/your-data/image", fields)).status_code == 303
+    await draw(edge)
+    assert (await send(edge, "/your-data/image", fields)).status_code == 409
+    theirs = form_of(await look(edge), "/your-data/image")
+    edge.client.cookies.clear()
+    await look(edge)
+    assert (await send(edge, "/your-data/image", theirs)).status_code == 409
+
+
+async def test_a_page_that_was_open_too_long_changes_nothing(edge: Edge) -> None:
+    await look(edge)
+    made = await draw(edge)
+    fields = form_of(await look(edge), "/your-data/image")
+    edge.clock.advance(15 * 60)
+    assert (await send(edge, "/your-data/image", fields)).status_code == 409
+    assert (await edge.client.get(made["url"])).status_code == 200
+
+
+async def test_everything_is_erased_after_a_step_of_its_own(edge: Edge) -> None:
+    await look(edge)
+    made = await draw(edge)
+    step = await look(edge, "/your-data/erase")
+    assert "<strong>1</strong> The picture that was made" in step
+    reply = await send(edge, "/your-data/erase", form_of(step, "/your-data/erase"))
+    assert reply.status_code == 303
+    assert reply.headers["clear-site-data"] == '"cache", "cookies", "storage"'
+    assert "sid" not in edge.client.cookies
+    receipt = await look(edge, reply.headers["location"])
+    assert "sealed prompt" in receipt
+    assert (await edge.client.get(made["url"])).status_code == 410
+    assert "Nothing is held of you" in await look(edge)
+
+
+async def test_the_page_s_token_confirms_an_erasure_by_the_api_too(edge: Edge) -> None:
+    await look(edge)
+    await draw(edge)
+    token = form_of(await look(edge, "/your-data/erase"), "/your-data/erase")["token"]
+    for status in (200, 400):
+        headers = {"sfumato-confirm": token, "cookie": f"sid={edge.client.cookies['sid']}", **SAME_ORIGIN}
+        reply = await edge.client.delete("/v1/privacy/me", headers=headers)
+        assert reply.status_code == status
+        edge.client.cookies.set("sid", headers["cookie"].removeprefix("sid="))
+
+
+async def test_another_site_cannot_send_the_forms(edge: Edge) -> None:
+    await look(edge)
+    await draw(edge)
+    fields = form_of(await look(edge), "/your-data/image")
+    for headers in ({"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}):
+        reply = await send(edge, "/your-data/image", fields, **headers)
+        assert reply.status_code == 403
+
+
+async def test_global_privacy_control_is_seen_and_said(edge: Edge) -> None:
+    page = await edge.client.get(PAGE, headers={"sec-gpc": "1"})
+    assert "It is seen and obeyed" in page.text
+    assert 'name="choice"' not in page.text
+    assert "It is seen and obeyed" not in await look(edge)
+
+
+async def test_a_request_for_a_person_is_kept_with_its_date(edge: Edge) -> None:
+    fields = form_of(await look(edge), "/your-data/request")
+    reply = await send(
+        edge, "/your-data/request", {**fields, "kind": "review", "law": "gdpr", "message": "<b>look</b>"}
+    )
+    assert (reply.status_code, reply.headers["location"]) == (303, "/your-data#requests")
+    page = await look(edge)
+    assert "due <time" in page
+    assert "&lt;b&gt;look&lt;/b&gt;" in page
+
+
+@pytest.mark.parametrize("path", ["/your-data/receipts/" + "0" * 32, "/your-data/receipts/x"])
+async def test_a_receipt_that_is_not_there_is_not_found(edge: Edge, path: str) -> None:
+    assert (await edge.client.get(path)).status_code == 404
