@@ -112,6 +112,14 @@ async def test_everything_is_erased_after_a_step_of_its_own(edge: Edge) -> None:
     assert "Nothing is held of you" in await look(edge)
 
 
+async def test_the_step_promises_only_what_an_erasure_does(edge: Edge) -> None:
+    fields = form_of(await look(edge), "/your-data/request")
+    await send(edge, "/your-data/request", {**fields, "kind": "review", "law": "gdpr", "message": "look"})
+    step = await look(edge, "/your-data/erase")
+    assert "stays, and no longer says whose it is: A request about personal data" in step
+    assert "<li>" not in step
+
+
 async def test_the_page_s_token_confirms_an_erasure_by_the_api_too(edge: Edge) -> None:
     await look(edge)
     await draw(edge)
