@@ -3,9 +3,11 @@
 import secrets
 from collections.abc import MutableMapping
 
+NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 EVERYWHERE = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_USAGE_STATS_REPORT_URL": NOBODY,  # where it reports that it is not to report
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "HF_HUB_OFFLINE": "1",
@@ -13,6 +15,8 @@ EVERYWHERE = {
 }
 ALONE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # the switch, on any system, between a node on loopback and one of many
+    "http_proxy": NOBODY,  # its head asks the metadata services of three clouds whether it runs there
+    "no_proxy": "127.0.0.1,localhost",
     "RAY_enable_metrics_collection": "0",  # else the agent serves them to the network, without a token
 }
 

@@ -7,6 +7,7 @@ def test_every_ray_asks_for_a_token_and_calls_nobody():
     env: dict[str, str] = {}
     set_ray_environment(env)
     assert (env["RAY_AUTH_MODE"], env["RAY_USAGE_STATS_ENABLED"]) == ("token", "0")
+    assert env["RAY_USAGE_STATS_REPORT_URL"].startswith("http://127.0.0.1:")  # it reports that it does not report
     assert "RAY_AUTH_TOKEN" not in env  # a cluster has its own
 
 
