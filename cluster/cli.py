@@ -16,13 +16,11 @@ Tied = Annotated[bool, Parameter(show=False, negative=())]  # for `up`: end when
 
 app = App(name="sfumato", help="Self-hosted image generation that forgets.", version_flags=["--version"])
 policies = App(name="policies", help="The files that the code obeys.")
-app.command(policies)
 store = App(name="store", help="What the object store deletes by itself: the backstop behind the sweeper.")
-app.command(store)
 prompts = App(name="prompts", help="Sealed prompts: read by a person with a reason, and each reading is written down.")
-app.command(prompts)
 training = App(name="training", help="Copies that callers allowed for training: key, export, what was taken back.")
-app.command(training)
+for group in (policies, store, prompts, training):
+    app.command(group)
 app.command("cluster.receipt_check:receipt", name="receipt")  # by name: loaded when it is used
 app.command("cluster.rights_desk:requests", name="requests")
 
@@ -377,8 +375,7 @@ def _begin(tied: bool) -> None:
 
 def _own_policies() -> Path | None:
     """The operator's directory; None where there is none, which means the package's."""
-    place = os.environ.get("SFUMATO_POLICIES")
-    return Path(place) if place else None
+    return Path(place) if (place := os.environ.get("SFUMATO_POLICIES")) else None
 
 
 def _look_at_store(*, install: bool) -> None:
