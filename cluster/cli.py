@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Collection
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -89,10 +88,11 @@ def edge(*, host: str = "127.0.0.1", in_process: Flag = False, tied: Tied = Fals
     from serve_app.pipelines.weights import ModelLoadError
     from serve_app.settings import Settings as EngineSettings
     from serve_app.settings import SettingsError as EngineSettingsError
+    from serve_app.settings import require_models
 
     with one_line(EngineSettingsError, ModelLoadError):
         engine_settings = EngineSettings.from_env(os.environ)
-        _require_models(engine_settings.models, policies.models.models)
+        require_models(engine_settings.models, policies.models.models)
         engines = build_engines(engine_settings, policies)
     with one_line(HomeError, DatabaseUnavailable):
         asyncio.run(run_edge(settings, policies, host, engines))
@@ -111,7 +111,7 @@ def serve(*, address: str | None = None, tied: Tied = False) -> None:
     from cluster.ray_environment import set_ray_environment
     from cluster.traces import keep_temporary_files
     from policies.load import PolicyError, load_policies
-    from serve_app.settings import Settings, SettingsError
+    from serve_app.settings import Settings, SettingsError, require_models
 
     _begin(tied)
     with one_line(SettingsError, PolicyError, HomeError):
@@ -119,7 +119,7 @@ def serve(*, address: str | None = None, tied: Tied = False) -> None:
         if not settings.serve_secret:
             raise SettingsError("SFUMATO_SERVE_SECRET must be set: the bearer between edge and replicas")
         policies = load_policies(settings.policies)
-        _require_models(settings.models, policies.models.models)
+        require_models(settings.models, policies.models.models)
         keep_temporary_files(settings.home)
     set_ray_environment(os.environ, alone=address is None)
 
@@ -389,13 +389,6 @@ def _look_at_store(*, install: bool) -> None:
         lines, is_held = asyncio.run(look_at_store(os.environ, load_policies(_own_policies()), install=install))
     print("\n".join(lines))  # noqa: T201  its answer
     sys.exit(0 if is_held else 1)
-
-
-def _require_models(wanted: Collection[str], offered: Collection[str]) -> None:
-    from serve_app.settings import SettingsError
-
-    if unknown := sorted(set(wanted) - set(offered)):
-        raise SettingsError(f"SFUMATO_MODELS names {', '.join(unknown)}, which models.toml lacks")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Where the GPU side runs: read once from the environment, frozen, and silent about secrets."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -44,6 +44,12 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"<settings:{self.home}>"
+
+
+def require_models(wanted: Collection[str], offered: Collection[str]) -> None:
+    """Raises SettingsError for what `models.toml` lacks."""
+    if unknown := sorted(set(wanted) - set(offered)):
+        raise SettingsError(f"SFUMATO_MODELS names {', '.join(unknown)}, which models.toml lacks")
 
 
 def _store(env: Mapping[str, str]) -> StoreSettings:
