@@ -174,6 +174,12 @@ def test_each_process_has_the_secrets_it_needs_and_no_other(running: Running):
     }
 
 
+def test_no_prompt_is_in_rays_own_logs_which_go_with_it(running: Running):
+    logs = [file for file in (running.home / "ray").rglob("session_2*/logs/**/*") if file.is_file()]
+    assert any("replica" in file.name for file in logs)
+    assert not [file for file in logs if CANARY.encode() in file.read_bytes()]
+
+
 def test_no_process_dumps_its_memory_or_keeps_temporary_files_outside_home(running: Running):
     whole = psutil.Process(running.process.pid)
     children, everyone = whole.children(), whole.children(recursive=True)
