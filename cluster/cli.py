@@ -139,14 +139,14 @@ def sweep(*, tied: Tied = False) -> None:
     from cluster.operator_app import OperatorSettings
     from cluster.traces import keep_temporary_files
     from edge.errors import SettingsError
-    from edge.settings import Settings
+    from edge.settings import Places
     from policies.load import PolicyError
 
     _begin(tied)
     with one_line(SettingsError, PolicyError, HomeError):
-        settings, operator = Settings.from_env(os.environ), OperatorSettings.from_env(os.environ)
-        keep_temporary_files(settings.home)
-        asyncio.run(run_sweeper_from(settings, DayKeys.from_env(os.environ), operator))
+        places, operator = Places.from_env(os.environ), OperatorSettings.from_env(os.environ)
+        keep_temporary_files(places.home)
+        asyncio.run(run_sweeper_from(places, DayKeys.from_env(os.environ), operator))
 
 
 @store.command(name="init")

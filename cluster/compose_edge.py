@@ -21,7 +21,7 @@ from edge.domain.receipts import Signer
 from edge.domain.runs import UNWATCHED_S, Runs
 from edge.domain.training import terms_of
 from edge.services import HEARTBEAT_S, Services
-from edge.settings import Settings
+from edge.settings import Places, Settings
 from policies.load import load_policies
 from policies.schema import Policies
 from serve_app.contract import Generator
@@ -72,15 +72,15 @@ def build_services(
     )
 
 
-async def run_sweeper_from(settings: Settings, keys: DayKeys, operator: OperatorSettings) -> None:
+async def run_sweeper_from(places: Places, keys: DayKeys, operator: OperatorSettings) -> None:
     """Until cancelled."""
-    database = Database(open_engine(settings.database_url))
+    database = Database(open_engine(places.database_url))
     parts = Parts(
         clock=time,
-        store=open_store(settings.store),
-        store_settings=settings.store,
+        store=open_store(places.store),
+        store_settings=places.store,
         database=database,
-        policies=load_policies(settings.policies),
+        policies=load_policies(places.policies),
         keys=keys,
     )
     try:

@@ -26,14 +26,7 @@ _STORE_KEYS = {"SFUMATO_S3_ACCESS_KEY", "SFUMATO_S3_SECRET_KEY"}
 SECRETS = {  # of each child; a database's address may hold a password, and only the sweeper looks for day keys
     "edge": {"SFUMATO_SECRET", "SFUMATO_SERVE_SECRET", "SFUMATO_DATABASE_URL", *_STORE_KEYS},
     "serve": {"SFUMATO_SERVE_SECRET", "RAY_AUTH_TOKEN", *_STORE_KEYS},
-    "sweep": {
-        "SFUMATO_SECRET",
-        "SFUMATO_SERVE_SECRET",
-        "SFUMATO_OPERATOR_TOKEN",
-        "SFUMATO_DATABASE_URL",
-        "SFUMATO_KEYS",
-        *_STORE_KEYS,
-    },
+    "sweep": {"SFUMATO_OPERATOR_TOKEN", "SFUMATO_DATABASE_URL", "SFUMATO_KEYS", *_STORE_KEYS},
 }
 
 

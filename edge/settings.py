@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypedDict
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -18,18 +19,31 @@ USUAL_PORTS = {"http": 80, "https": 443}
 TRAINING_KEY_BYTES = 32
 
 
-class Settings(Struct, frozen=True, kw_only=True):
-    """`training_key` is the public half; without one nothing is copied for training."""
+class Places(Struct, frozen=True, kw_only=True):
+    """Where everything lies: all that the sweeper needs to know, which is no secret of the edge."""
 
     home: Path
+    database_url: str
+    store: StoreSettings
+    policies: Path | None = None
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Places":
+        """Raises SettingsError."""
+        return Places(**_places(env))
+
+    def __repr__(self) -> str:
+        return f"<places: {self.home}>"
+
+
+class Settings(Places, frozen=True, kw_only=True):
+    """`training_key` is the public half; without one nothing is copied for training."""
+
     port: int
     public_url: str
-    database_url: str
     secret: str
     serve_url: str
     serve_secret: str
-    store: StoreSettings
-    policies: Path | None = None
     training_key: bytes | None = None
 
     def __repr__(self) -> str:
@@ -43,19 +57,32 @@ class Settings(Struct, frozen=True, kw_only=True):
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
         """Raises SettingsError."""
         port = _port(env, "SFUMATO_PORT", 8080)
-        policies = env.get("SFUMATO_POLICIES")
-        return cls(
-            home=_home(env),
+        return Settings(
+            **_places(env),
             port=port,
             public_url=_url(env, "SFUMATO_PUBLIC_URL", f"http://localhost:{port}"),
-            database_url=database_url(env),
             secret=_secret(env, "SFUMATO_SECRET"),
             serve_url=_url(env, "SFUMATO_SERVE_URL", "http://127.0.0.1:8000"),
             serve_secret=_secret(env, "SFUMATO_SERVE_SECRET"),
-            store=_store(env),
-            policies=Path(policies) if policies else None,
             training_key=_public_key(env, "SFUMATO_TRAINING_KEY"),
         )
+
+
+class _Places(TypedDict):
+    home: Path
+    database_url: str
+    store: StoreSettings
+    policies: Path | None
+
+
+def _places(env: Mapping[str, str]) -> _Places:
+    policies = env.get("SFUMATO_POLICIES")
+    return _Places(
+        home=_home(env),
+        database_url=database_url(env),
+        store=_store(env),
+        policies=Path(policies) if policies else None,
+    )
 
 
 def _home(env: Mapping[str, str]) -> Path:

@@ -12,9 +12,9 @@ from edge.domain.reports import RulesReport, read_canaries, read_report
 from policies.load import load_policies
 from policies.publish import lifecycle_rules
 from serve_app.storage.rules import install_rules, verify_rules
-from tests.cluster.sweeping import parts_of
 from tests.edge.edges import Clock, Edge, make_edge
 from tests.servers import S3Server, ServerMissing, ceph
+from tests.sweeping import parts_of
 
 DAY_S = 10
 EXPIRED_WITHIN_S = 90.0
@@ -65,9 +65,9 @@ async def test_a_rule_of_the_policy_expires_by_itself_and_leaves_a_longer_class_
 @pytest.mark.long
 async def test_a_canary_goes_by_the_rule_alone_and_is_seen_to_have_gone(edge: Edge):
     await install_rules(edge.services.settings.store, WANTED)
-    assert (await sweep_once(parts_of(edge), LOOK)).is_complete
+    assert (await sweep_once(parts_of(edge.services, edge.keys), LOOK)).is_complete
     await gone(edge, "img/1d/canary/x")
-    await sweep_once(parts_of(edge), LOOK)
+    await sweep_once(parts_of(edge.services, edge.keys), LOOK)
     canaries = await edge.services.database.read(read_canaries)
     assert {canary.class_days: canary.state(edge.clock()) for canary in canaries}[1] == "gone"
     report = await edge.services.database.read(lambda db: read_report(db, RulesReport))

@@ -7,9 +7,9 @@ import pytest
 
 from cluster.lifecycle import EACH_HOUR, sweep_once
 from edge.domain.reports import CanaryReport, read_canaries
-from tests.cluster.sweeping import parts_of
 from tests.edge.edges import Clock, Edge, make_edge
 from tests.servers import S3Server
+from tests.sweeping import parts_of
 
 CANARIES = {"canaries": EACH_HOUR["canaries"]}
 HOUR_S = 3_600
@@ -25,7 +25,7 @@ async def edge(tmp_path: Path, s3: S3Server, database_url: str) -> AsyncIterator
 
 
 async def look_after(edge: Edge) -> list[CanaryReport]:
-    assert (await sweep_once(parts_of(edge), CANARIES)).is_complete
+    assert (await sweep_once(parts_of(edge.services, edge.keys), CANARIES)).is_complete
     return await edge.services.database.read(read_canaries)
 
 
@@ -39,7 +39,7 @@ async def test_each_short_class_has_one_a_day_and_the_sweeper_leaves_them(edge: 
     ]
     edge.clock.advance(DAY_S)
     assert len(await look_after(edge)) == 4
-    await sweep_once(parts_of(edge))
+    await sweep_once(parts_of(edge.services, edge.keys))
     assert len(await edge.services.store.keys("img/")) == 4
 
 
@@ -68,7 +68,7 @@ async def test_its_bytes_say_nothing(edge: Edge):
 async def test_its_row_goes_after_its_time(edge: Edge):
     await look_after(edge)
     edge.clock.advance(30 * DAY_S)
-    assert (await sweep_once(parts_of(edge))).removed["canaries"] == 2
+    assert (await sweep_once(parts_of(edge.services, edge.keys))).removed["canaries"] == 2
 
 
 async def test_a_directory_has_no_canaries(tmp_path: Path):

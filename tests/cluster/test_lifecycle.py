@@ -14,10 +14,10 @@ from edge.db.rows import ConsentRow, ImageRow, JobRow, SessionRow
 from edge.domain.erasure import due
 from edge.domain.reports import SweepReport, read_report
 from serve_app.errors import StoreUnavailable
-from tests.cluster.sweeping import parts_of
 from tests.edge.edges import Clock, Edge, make_edge
 from tests.edge.scripted_generator import PIXEL
 from tests.servers import S3Server
+from tests.sweeping import parts_of
 
 DAY_S = 86400
 ORPHANS = {"orphans": EACH_HOUR["orphans"]}
@@ -37,12 +37,12 @@ async def edge_on_s3(tmp_path: Path, s3: S3Server) -> AsyncIterator[Edge]:
 
 
 async def swept(edge: Edge) -> SweepReport:
-    return await sweep_once(parts_of(edge))
+    return await sweep_once(parts_of(edge.services, edge.keys))
 
 
 @asynccontextmanager
 async def sweeping(edge: Edge) -> AsyncGenerator[None]:
-    task = asyncio.create_task(run_sweeper(parts_of(edge)))
+    task = asyncio.create_task(run_sweeper(parts_of(edge.services, edge.keys)))
     try:
         yield
     finally:
@@ -251,7 +251,7 @@ async def test_a_shortened_time_and_a_begun_deletion_go_between_the_minutes(
     shorter = update(ImageRow).where(ImageRow.id == images[1]["id"]).values(delete_at=int(edge.clock.now) + 60)
     await edge.services.database.write(lambda db: db.execute(shorter))
     edge.clock.advance(63)
-    report = await sweep_once(parts_of(edge), EARLY)
+    report = await sweep_once(parts_of(edge.services, edge.keys), EARLY)
     assert (report.removed["rows"], report.lag_s) == (2, 63)
     assert (await objects(edge), (await counts(edge))[0]) == (1, 1)
 
@@ -288,10 +288,10 @@ async def test_training_copies_go_at_their_minute_and_those_without_a_consent_af
     session = SessionRow(id=row.owner_id, last_used_on=date(2027, 1, 15))
     await edge.services.database.write(lambda db: db.add_all([row, session]))
     assert (await swept(edge)).removed["copies"] == 1
-    await sweep_once(parts_of(edge), ORPHANS)
+    await sweep_once(parts_of(edge.services, edge.keys), ORPHANS)
     assert await store.keys("training/") == [consented, orphan]
     edge.clock.advance(3600)
-    await sweep_once(parts_of(edge), ORPHANS)
+    await sweep_once(parts_of(edge.services, edge.keys), ORPHANS)
     assert await store.keys("training/") == [consented]
 
 

@@ -16,9 +16,9 @@ from cluster.lifecycle import sweep_once
 from cluster.metrics import COUNTERS, GAUGES, Seen, exposition
 from cluster.operator_app import OperatorSettings, operator_served
 from edge.domain.reports import CanaryReport, RulesReport, SweepReport, put_report
-from tests.cluster.sweeping import parts_of
 from tests.edge.edges import Edge
 from tests.servers import free_ports
+from tests.sweeping import parts_of
 
 TOKEN = "o" * 32
 ALERTS = Path(__file__).parents[2] / "cluster" / "alerts.yml"
@@ -45,7 +45,7 @@ async def scrape(port: int, token: str | None) -> tuple[int, str]:
 
 
 async def test_the_metrics_tell_what_the_sweeper_did(edge: Edge):
-    parts, [port] = parts_of(edge), free_ports(1)
+    parts, [port] = parts_of(edge.services, edge.keys), free_ports(1)
     await edge.draw(n=2, retention="PT1M")
     edge.clock.advance(70)
     report = await sweep_once(parts)
@@ -62,7 +62,7 @@ async def test_the_metrics_tell_what_the_sweeper_did(edge: Edge):
 @pytest.mark.parametrize("token", [None, "", "x" * 32, TOKEN + "x"])
 async def test_without_the_token_there_is_nothing_to_see(edge: Edge, token: str | None):
     [port] = free_ports(1)
-    async with operator_served(parts_of(edge), OperatorSettings(port, TOKEN)):
+    async with operator_served(parts_of(edge.services, edge.keys), OperatorSettings(port, TOKEN)):
         status, text = await scrape(port, token)
     assert (status, "sfumato_" in text) == (401, False)
 
@@ -71,10 +71,10 @@ async def test_a_port_in_use_or_no_token_stops_no_deletion(edge: Edge, caplog: p
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        async with operator_served(parts_of(edge), OperatorSettings(taken.getsockname()[1], TOKEN)):
+        async with operator_served(parts_of(edge.services, edge.keys), OperatorSettings(taken.getsockname()[1], TOKEN)):
             assert "no metrics are served: port" in caplog.text
-    async with operator_served(parts_of(edge), OperatorSettings(1, None)):
-        assert (await sweep_once(parts_of(edge))).is_complete
+    async with operator_served(parts_of(edge.services, edge.keys), OperatorSettings(1, None)):
+        assert (await sweep_once(parts_of(edge.services, edge.keys))).is_complete
 
 
 def test_a_short_token_is_refused_and_not_shown():

@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from cluster.lifecycle import EACH_HOUR, sweep_once
 from edge.domain.reports import RulesReport, read_report
-from tests.cluster.sweeping import parts_of
 from tests.edge.edges import Clock, Edge, make_edge
 from tests.servers import S3Server
+from tests.sweeping import parts_of
 
 RULES = {"rules": EACH_HOUR["rules"]}
 
@@ -61,7 +61,7 @@ def rules(db: Session) -> RulesReport | None:
 
 async def look(edge: Edge) -> RulesReport:
     """As the sweeper does each hour."""
-    assert (await sweep_once(parts_of(edge), RULES)).is_complete
+    assert (await sweep_once(parts_of(edge.services, edge.keys), RULES)).is_complete
     found = await edge.services.database.read(rules)
     assert found is not None
     return found
@@ -123,5 +123,5 @@ async def test_a_store_that_does_not_answer_changes_no_report(edge: Edge, monkey
     before = await look(edge)
     monkeypatch.setattr("serve_app.storage.rules.open_client", silent)
     edge.clock.advance(3600)
-    assert (await sweep_once(parts_of(edge), RULES)).left == ["rules"]
+    assert (await sweep_once(parts_of(edge.services, edge.keys), RULES)).left == ["rules"]
     assert await edge.services.database.read(rules) == before

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import SettingsError
-from edge.settings import Settings
+from edge.settings import Places, Settings
 from tests.edge.edges import env_for
 
 
@@ -15,6 +15,13 @@ def test_defaults_are_for_one_laptop(tmp_path: Path) -> None:
     assert settings.serve_url == "http://127.0.0.1:8000"
     assert settings.database_url == f"sqlite+aiosqlite:///{tmp_path}/sfumato.db"
     assert not settings.is_https
+
+
+def test_the_sweeper_needs_no_secret_of_the_edge(tmp_path: Path) -> None:
+    env = {"SFUMATO_HOME": str(tmp_path)}
+    assert Places.from_env(env).store.directory == tmp_path / "objects"
+    with pytest.raises(SettingsError, match="SFUMATO_SECRET"):
+        Settings.from_env(env)
 
 
 @pytest.mark.parametrize("name", ["SFUMATO_SECRET", "SFUMATO_SERVE_SECRET"])

@@ -14,8 +14,8 @@ from cluster import lifecycle
 from cluster.lifecycle import run_sweeper
 from edge.db.rows import ConsentRow, ImageRow
 from edge.domain import leader
-from tests.cluster.sweeping import parts_of
 from tests.edge.edges import Clock, Edge, make_edge
+from tests.sweeping import parts_of
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def edge(tmp_path: Path, database_url: str) -> AsyncIterator[Edge]:
     """With two sweepers beside it."""
     async with make_edge(tmp_path, Clock(), env={"SFUMATO_DATABASE_URL": database_url}).opened() as edge:
-        sweepers = [asyncio.create_task(run_sweeper(parts_of(edge))) for _ in range(2)]
+        sweepers = [asyncio.create_task(run_sweeper(parts_of(edge.services, edge.keys))) for _ in range(2)]
         yield edge
         for sweeper in sweepers:
             sweeper.cancel()
@@ -107,7 +107,7 @@ async def test_a_sweeper_that_dies_is_followed_by_the_other(tmp_path: Path, data
         edge = await opened.enter_async_context(
             make_edge(tmp_path, Clock(), env={"SFUMATO_DATABASE_URL": database_url}).opened()
         )
-        first, second = (asyncio.create_task(run_sweeper(parts_of(edge))) for _ in range(2))
+        first, second = (asyncio.create_task(run_sweeper(parts_of(edge.services, edge.keys))) for _ in range(2))
         for sweeper in (first, second):
             await edge.draw(retention="PT1M")
             edge.clock.advance(60)

@@ -21,7 +21,6 @@ from sqlalchemy.orm import Session
 from cluster.compose_edge import build_services
 from cluster.day_keys import DayKeys
 from cluster.lifecycle import sweep_once
-from cluster.sweep import Parts
 from edge.db.rows import Base
 from edge.domain.requests import MAX_SEED
 from edge.services import Services
@@ -31,6 +30,7 @@ from serve_app.compose import build_engines
 from serve_app.settings import Settings as EngineSettings
 from tests.edge.edges import env_for
 from tests.edge.serving import serving
+from tests.sweeping import parts_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -65,15 +65,7 @@ class House:
 
     async def sweep(self, later_s: float = 0.0) -> None:
         self.later_s[0] += later_s
-        services = self.services
-        parts = Parts(
-            clock=services.clock,
-            store=services.store,
-            store_settings=services.settings.store,
-            database=services.database,
-            policies=services.policies,
-            keys=DayKeys(self.home / "keys"),
-        )
+        parts = parts_of(self.services, DayKeys(self.home / "keys"))
         assert (await sweep_once(parts)).is_complete
 
     async def objects(self) -> list[str]:

@@ -20,7 +20,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from cluster.lifecycle import EACH_MINUTE, sweep_once
-from cluster.sweep import Parts
 from edge.db.rows import Base
 from edge.domain.training import terms_of
 from policies.load import load_policies
@@ -29,6 +28,7 @@ from policies.publish import TRAINING, in_words, iso, lifecycle_rules
 from serve_app.contract import StoreOrder, TrainingOrder
 from serve_app.storage.keys import ImageKey, delete_minute
 from tests.edge.edges import Clock, Edge, make_edge
+from tests.sweeping import parts_of
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("policies", "serve_app", "edge", "cluster")
@@ -171,15 +171,7 @@ async def goes_at(edge: Edge, key: str, due_at: float) -> None:
 
 
 async def sweep(edge: Edge) -> None:
-    services = edge.services
-    parts = Parts(
-        clock=edge.clock,
-        store=services.store,
-        store_settings=services.settings.store,
-        database=services.database,
-        policies=services.policies,
-        keys=edge.keys,
-    )
+    parts = parts_of(edge.services, edge.keys)
     swept = await sweep_once(parts, {name: EACH_MINUTE[name] for name in ("objects", "copies", "rows")})
     assert swept.left == []
 

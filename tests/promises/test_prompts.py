@@ -14,13 +14,13 @@ from sqlalchemy.orm import Session
 from cluster.day_keys import KeyGone, make_day_keys
 from cluster.lifecycle import sweep_once
 from cluster.prompt_reader import CannotRead, Reading, read_prompt
-from cluster.sweep import Parts
 from edge.db.rows import Base, DayKeyRow, PromptReadRow, PromptRow
 from edge.domain.owner import Owner
 from edge.domain.prompts import PromptSealBroken, count_prompts, erase_prompts, open_prompt
 from edge.domain.sessions import read_session
 from policies.load import load_policies
 from tests.edge.edges import Clock, Edge, make_edge
+from tests.sweeping import parts_of
 
 CANARY = "xylocanary in a red hat"
 KEPT_S = load_policies().retention.classes.moderation_prompt.duration.total_seconds()
@@ -36,15 +36,7 @@ async def edge(tmp_path: Path, database_url: str) -> AsyncIterator[Edge]:
 
 
 async def sweep(edge: Edge) -> None:
-    services = edge.services
-    parts = Parts(
-        clock=edge.clock,
-        store=services.store,
-        store_settings=services.settings.store,
-        database=services.database,
-        policies=services.policies,
-        keys=edge.keys,
-    )
+    parts = parts_of(edge.services, edge.keys)
     report = await sweep_once(parts)
     assert report.is_complete
 

@@ -17,7 +17,6 @@ from sqlalchemy import func, select
 from cluster.compose_edge import build_services
 from cluster.day_keys import DayKeys, make_day_keys
 from cluster.lifecycle import sweep_once
-from cluster.sweep import Parts
 from cluster.training_export import Exported, Source, export, list_withdrawn
 from edge.db.rows import ConsentRow
 from edge.services import Services
@@ -28,6 +27,7 @@ from serve_app.settings import Settings as EngineSettings
 from serve_app.training import CopyBroken, open_copy
 from tests.edge.edges import env_for
 from tests.edge.serving import serving
+from tests.sweeping import parts_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -69,15 +69,7 @@ class House:
 
     async def sweep(self, later_s: float) -> None:
         self.later_s[0] = later_s
-        services = self.services
-        parts = Parts(
-            clock=services.clock,
-            store=services.store,
-            store_settings=services.settings.store,
-            database=services.database,
-            policies=services.policies,
-            keys=self.keys,
-        )
+        parts = parts_of(self.services, self.keys)
         assert (await sweep_once(parts)).is_complete
 
     async def export(self, directory: Path) -> Exported:

@@ -170,7 +170,7 @@ def test_each_process_has_the_secrets_it_needs_and_no_other(running: Running):
     assert held == {
         "edge": {"SFUMATO_SECRET", "SFUMATO_SERVE_SECRET"},
         "serve": {"SFUMATO_SERVE_SECRET", "RAY_AUTH_TOKEN"},
-        "sweep": {"SFUMATO_SECRET", "SFUMATO_SERVE_SECRET"},
+        "sweep": set(),
     }
 
 

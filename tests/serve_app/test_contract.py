@@ -64,18 +64,9 @@ BARE_REQUEST = GenerateRequest(
     seed=0,
     turn=Turn("anonymous", "tenant-2", 1.0, 180.0),
 )
-COPIED_REQUEST = GenerateRequest(
+COPIED_REQUEST = msgspec.structs.replace(
+    BARE_REQUEST,
     job_id="gen_2",
-    model="m",
-    policy_digest="d",
-    prompt=Prompt("a cat"),
-    n=1,
-    width_px=64,
-    height_px=64,
-    steps=4,
-    guidance=1.0,
-    seed=0,
-    turn=Turn("anonymous", "tenant-2", 1.0, 180.0),
     store=StoreOrder("img", 2, 86400, [Slot("a" * 32, b"\x01" * 32)]),
     training=TrainingOrder("training", 366, 31_536_000, b"\x04" * 32),
 )

@@ -1,16 +1,16 @@
 """A sweeper over the parts of an edge under test."""
 
+from cluster.day_keys import DayKeys
 from cluster.sweep import Parts
-from tests.edge.edges import Edge
+from edge.services import Services
 
 
-def parts_of(edge: Edge) -> Parts:
-    services = edge.services
+def parts_of(services: Services, keys: DayKeys) -> Parts:
     return Parts(
-        clock=edge.clock,
+        clock=services.clock,
         store=services.store,
         store_settings=services.settings.store,
         database=services.database,
         policies=services.policies,
-        keys=edge.keys,
+        keys=keys,
     )
