@@ -4,24 +4,26 @@ import asyncio
 import contextlib
 import os
 import re
+import secrets
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from time import time
 
 from serve_app.errors import StoreUnavailable
 from serve_app.storage.store import ObjectGone
 
-PARTIAL = ".partial"  # beside the objects, so that a rename is enough; no key has a dot
-LEFT_OVER_S = 600.0  # older than any put in flight: its writer died
-PUBLISH_ATTEMPTS = 5
+ATTEMPTS = 5
 _KEY = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 
 
 class DirectoryStore:
     """Files are 0600, directories 0700; an object appears whole, by rename, and what was put survives a power cut.
-    Emptied directories are removed."""
+    Emptied directories are removed.
+
+    Until then it is an object of a name that nobody knows, beside its own: whatever removes those in their time removes
+    what a writer who was killed left half written.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -56,29 +58,29 @@ class DirectoryStore:
 
     def _put(self, path: Path, data: bytes) -> None:
         with _or_unavailable("written"):
-            partials = self._root / PARTIAL
-            self._make(partials)
-            _remove_left_overs(partials)
-            handle, partial = tempfile.mkstemp(dir=partials)  # 0600
+            partial, handle = self._open_beside(path)
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-                self._publish(Path(partial), path)
+                os.replace(partial, path)
             finally:
-                Path(partial).unlink(missing_ok=True)
+                partial.unlink(missing_ok=True)
             for directory in (*self._inside(path.parent), self._root):
                 _keep_names(directory)
 
-    def _publish(self, partial: Path, path: Path) -> None:
-        """Again where the deleter removed the directory between making it and moving into it."""
-        for _ in range(PUBLISH_ATTEMPTS):
+    def _open_beside(self, path: Path) -> tuple[Path, int]:
+        """Again where the deleter removed the directory between making it and opening a file there."""
+        partial = path.with_name(secrets.token_hex(16))
+        for _ in range(ATTEMPTS - 1):
             with contextlib.suppress(FileNotFoundError, FileExistsError):  # the latter from mkdir
-                self._make(path.parent)
-                os.replace(partial, path)
-                return
-        raise StoreUnavailable("the object directory does not stay")
+                return partial, self._open_new(partial)
+        return partial, self._open_new(partial)
+
+    def _open_new(self, path: Path) -> int:
+        self._make(path.parent)
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
 
     def _get(self, path: Path) -> bytes:
         with _or_unavailable("read"):
@@ -113,8 +115,8 @@ class DirectoryStore:
 
     def _check(self) -> None:
         with _or_unavailable("written"):
-            self._make(self._root / PARTIAL)
-            with tempfile.TemporaryFile(dir=self._root / PARTIAL):
+            self._make(self._root)
+            with tempfile.TemporaryFile(dir=self._root):
                 pass
 
     def _make(self, directory: Path) -> None:
@@ -143,13 +145,6 @@ def _keep_names(directory: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _remove_left_overs(partials: Path) -> None:
-    for partial in partials.iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            if partial.stat().st_mtime < time() - LEFT_OVER_S:
-                partial.unlink()
 
 
 def _files(directory: Path) -> Iterator[Path]:
