@@ -123,7 +123,7 @@ class Preview(Struct, frozen=True, tag="preview", tag_field="event"):
 class Image(Struct, frozen=True, tag="image", tag_field="event"):
     """One finished image. Where it was stored: `key`, `delete_at` (Unix seconds, a whole minute), and the ciphertext's
     `size_bytes` and SHA-256 `digest`; `data` is the plain file where the request asked for it inline. Where a copy for
-    training was made: its key, and when it goes."""
+    training was made: its key, and when it goes. `truncated`: as in `Succeeded`, where images are shown one by one."""
 
     index: int
     seed: int
@@ -136,6 +136,7 @@ class Image(Struct, frozen=True, tag="image", tag_field="event"):
     data: bytes | None = None
     training_key: str | None = None
     training_delete_at: int | None = None
+    truncated: bool = False
 
     def __repr__(self) -> str:
         return f"<image:{self.index}>"

@@ -133,6 +133,7 @@ class Delivery:
             data=data if request.inline else None,
             training_key=copy and copy.key,
             training_delete_at=copy and copy.delete_at,
+            truncated=work.is_truncated,
         )
 
     async def _copy(self, work: Work, index: int, data: bytes) -> StoredCopy | None:

@@ -54,6 +54,7 @@ class CompletedImage(Struct, frozen=True, kw_only=True):
     created_at: int
     size: str
     native_size: str
+    truncated: bool
     quality: str
     background: Literal["opaque"] = "opaque"
     output_format: OutputFormat
@@ -127,6 +128,7 @@ def _completed(index: int, run: Run, caller: Caller, services: Services) -> Comp
         created_at=run.job.created_at,
         size=str(order.size),
         native_size=str(Pixels(image.native_width_px, image.native_height_px)),
+        truncated=image.truncated,
         quality=order.quality,
         output_format=order.output_format,
     )

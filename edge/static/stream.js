@@ -9,10 +9,14 @@ const PREVIEWS = 3;
 export async function drawUnkept(order, watch, signal) {
   const wish = { ...order, stream: true, response_format: "b64_json", partial_images: PREVIEWS };
   const marks = { done: 0, total: order.n * (PREVIEWS + 1), words: "Drawing" };
+  let isTruncated = false;
   try {
     const reply = await call("POST", "/v1/images/generations", wish, { signal });
-    for await (const event of serverSent(reply.body)) hear(event, watch, marks);
-    return { isCancelled: false };
+    for await (const event of serverSent(reply.body)) {
+      hear(event, watch, marks);
+      isTruncated ||= event.truncated === true;
+    }
+    return { isCancelled: false, isTruncated };
   } catch (error) {
     if (error.name === "AbortError") return { isCancelled: true };
     throw error instanceof TypeError ? unreachable() : error;

@@ -71,4 +71,5 @@ class PacedGenerator:
             size_bytes=stored and stored.size_bytes,
             digest=stored and stored.digest,
             data=data if request.inline else None,
+            truncated=self.truncates,
         )

@@ -101,4 +101,5 @@ class ScriptedGenerator:
             data=PIXEL if request.inline else None,
             training_key=copy and copy.key,
             training_delete_at=copy and copy.delete_at,
+            truncated=self.truncates,
         )

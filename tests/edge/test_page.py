@@ -255,8 +255,10 @@ async def test_too_much_work_and_no_network_are_told_apart(visitor: Visitor, hou
     await expect(page.get_by_role("timer")).to_have_text(COUNTDOWN)
 
 
-async def test_a_prompt_that_was_cut_is_said_to_be(visitor: Visitor, house: House) -> None:
+@pytest.mark.parametrize("kept", ["1 hour", "not stored"])
+async def test_a_prompt_that_was_cut_is_said_to_be(visitor: Visitor, house: House, kept: str) -> None:
     house.generator.truncates = True
+    await visitor.choose("Keep for", kept)
     await draw(visitor, house, "a red apple and much more")
     await expect(visitor.page.locator("#trouble")).to_contain_text("Only the beginning of your prompt was read")
 

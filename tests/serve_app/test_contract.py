@@ -99,6 +99,7 @@ EVENTS: dict[str, Event] = {
         training_key="training/366d/20271124T0531Z/" + "a" * 32,
         training_delete_at=1827034260,
     ),
+    "image_truncated": Image(0, 5, 64, 64, data=b"\x89PNG-image", truncated=True),
     "succeeded": Succeeded(truncated=True),
     "failed": Failed("overloaded", "too much is waiting already", 12.5),
 }

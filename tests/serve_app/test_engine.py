@@ -160,8 +160,10 @@ async def test_no_preview_is_lost_however_fast_the_steps_are(rig: Rig):
 
 
 async def test_a_prompt_that_was_cut_is_said_to_be(rig: Rig):
-    assert (await rig.run(request(prompt=Prompt("a prompt that is longer than it reads"))))[-1] == Succeeded(True)
-    assert (await rig.run(request()))[-1] == Succeeded(False)
+    for prompt, is_cut in (("a prompt that is longer than it reads", True), ("a red apple", False)):
+        events = await rig.run(request(prompt=Prompt(prompt)))
+        assert events[-1] == Succeeded(is_cut)
+        assert [event.truncated for event in events if isinstance(event, Image)] == [is_cut]
 
 
 async def test_requests_share_passes(rig: Rig):

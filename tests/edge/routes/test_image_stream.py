@@ -35,6 +35,12 @@ async def test_each_of_several_images_is_completed_by_itself(edge: Edge) -> None
     assert [(event["index"], event["seed"]) for event in completed] == [(0, 5), (1, 6), (2, 7)]
 
 
+async def test_a_cut_prompt_is_said_to_be_cut_with_each_image(edge: Edge) -> None:
+    assert [data["truncated"] for _, data in events_of((await edge.draw(stream=True)).text)] == [False]
+    edge.generator.truncates = True
+    assert [data["truncated"] for _, data in events_of((await edge.draw(stream=True, n=2)).text)] == [True, True]
+
+
 async def test_a_stream_that_is_not_stored_has_bytes_and_no_address(edge: Edge) -> None:
     [(_, completed)] = events_of((await edge.draw(stream=True, retention="none")).text)
     assert "url" not in completed
