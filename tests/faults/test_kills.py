@@ -102,7 +102,8 @@ def visit(parts: Parts, token: str, accepted: list[tuple[str, str]], stop: threa
     """Submits jobs until told to stop; what was answered 202 is a promise."""
     choice = random.Random(seed)
     while not stop.is_set():
-        body = {"prompt": "a red apple", "steps": choice.randint(2, 20), "n": choice.randint(1, 2), "retention": KEPT}
+        order = {"prompt": "a red apple", "retention": KEPT, "training": "deny"}
+        body = order | {"steps": choice.randint(2, 20), "n": choice.randint(1, 2)}
         status, reply = parts.call("POST", "/v1/generations", token, body)
         if status == 202:
             accepted.append((token, json.loads(reply)["id"]))
