@@ -9,6 +9,7 @@ from cluster.lifecycle import run_sweeper
 from cluster.operator_app import OperatorSettings, operator_served
 from cluster.sweep import Parts
 from edge.app import create_app
+from edge.db.counter_store import open_counter_store
 from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
 from edge.domain.conduct import Clock, Conductor
@@ -51,6 +52,7 @@ def build_services(
         policies=policies,
         database=database,
         store=store,
+        counter_store=open_counter_store(settings.valkey_url) if settings.valkey_url else None,
         generator=generator,
         hub=hub,
         keyring=keyring,

@@ -23,8 +23,8 @@ TAIL_LINES = 12
 LAST_WORDS_S = 2.0  # what a dead child left in its pipe; something that it started may hold that open
 
 _STORE_KEYS = {"SFUMATO_S3_ACCESS_KEY", "SFUMATO_S3_SECRET_KEY"}
-SECRETS = {  # of each child; a database's address may hold a password, and only the sweeper looks for day keys
-    "edge": {"SFUMATO_SECRET", "SFUMATO_SERVE_SECRET", "SFUMATO_DATABASE_URL", *_STORE_KEYS},
+SECRETS = {  # of each child; an address may hold a password, and only the sweeper looks for day keys
+    "edge": {"SFUMATO_SECRET", "SFUMATO_SERVE_SECRET", "SFUMATO_DATABASE_URL", "SFUMATO_VALKEY_URL", *_STORE_KEYS},
     "serve": {"SFUMATO_SERVE_SECRET", "RAY_AUTH_TOKEN", *_STORE_KEYS},
     "sweep": {"SFUMATO_OPERATOR_TOKEN", "SFUMATO_DATABASE_URL", "SFUMATO_KEYS", *_STORE_KEYS},
 }

@@ -14,6 +14,7 @@ from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
 
+from edge.db.counter_store import require_forgetful
 from edge.db.migrate import migrate
 from edge.guards.auth import provide_caller
 from edge.guards.cross_site import RefusesCrossSite
@@ -89,8 +90,12 @@ def create_app(services: Services) -> Litestar:
 @asynccontextmanager
 async def _open(services: Services, _: Litestar) -> AsyncGenerator[None]:
     await migrate(services.database.engine)
+    if services.counter_store is not None:
+        await require_forgetful(services.counter_store)
     try:
         async with services.runs:
             yield
     finally:
         await services.database.close()
+        if services.counter_store is not None:
+            await services.counter_store.aclose()

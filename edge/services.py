@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from valkey.asyncio import Valkey
+
 from edge.db.database import Database
 from edge.domain.conduct import Clock
 from edge.domain.deletions import Deletions
@@ -22,10 +24,13 @@ HEARTBEAT_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
+    """`counter_store` is None where this edge is the only one."""
+
     settings: Settings
     policies: Policies
     database: Database
     store: ObjectStore
+    counter_store: Valkey | None
     generator: Generator
     hub: EventHub
     keyring: Keyring

@@ -17,6 +17,7 @@ from serve_app.storage.store import StoreSettings
 MIN_SECRET_CHARACTERS = 32
 USUAL_PORTS = {"http": 80, "https": 443}
 TRAINING_KEY_BYTES = 32
+VALKEY_SCHEMES = {"valkey", "valkeys"}
 
 
 class Places(Struct, frozen=True, kw_only=True):
@@ -37,7 +38,8 @@ class Places(Struct, frozen=True, kw_only=True):
 
 
 class Settings(Places, frozen=True, kw_only=True):
-    """`training_key` is the public half; without one nothing is copied for training."""
+    """`training_key` is the public half; without one nothing is copied for training. Without `valkey_url` this edge is
+    the only one."""
 
     port: int
     public_url: str
@@ -45,6 +47,7 @@ class Settings(Places, frozen=True, kw_only=True):
     serve_url: str
     serve_secret: str
     training_key: bytes | None = None
+    valkey_url: str | None = None
 
     def __repr__(self) -> str:
         return f"<edge settings: {self.public_url}>"
@@ -65,6 +68,7 @@ class Settings(Places, frozen=True, kw_only=True):
             serve_url=_url(env, "SFUMATO_SERVE_URL", "http://127.0.0.1:8000"),
             serve_secret=_secret(env, "SFUMATO_SERVE_SECRET"),
             training_key=_public_key(env, "SFUMATO_TRAINING_KEY"),
+            valkey_url=_valkey_url(env, "SFUMATO_VALKEY_URL"),
         )
 
 
@@ -107,6 +111,21 @@ def _url(env: Mapping[str, str], name: str, default: str) -> str:
         raise SettingsError(f"{name} must look like https://example.org, without a path")
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, USUAL_PORTS[parts.scheme]) else "")
+
+
+def _valkey_url(env: Mapping[str, str], name: str) -> str | None:
+    """Raises SettingsError, which shows nothing of it: it may hold a password."""
+    text = env.get(name)
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        is_named = parts.scheme in VALKEY_SCHEMES and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_named = False
+    if not is_named:
+        raise SettingsError(f"{name} must look like valkey://host:6379, or valkeys:// for TLS")
+    return text
 
 
 def database_url(env: Mapping[str, str]) -> str:

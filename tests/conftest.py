@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
+from valkey.asyncio import Valkey
 
 from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
-from tests.servers import S3Server, ServerMissing, postgresql, seaweedfs
+from tests.servers import S3Server, ServerMissing, postgresql, seaweedfs, valkey
 
 GPU_TESTS = pytest.StashKey[list[str]]()
 
@@ -21,6 +22,20 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3, started by the first test that needs one."""
     with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def _valkey() -> Iterator[str]:
+    with valkey() as url:
+        yield url
+
+
+@pytest.fixture
+async def valkey_url(_valkey: str) -> str:
+    """A real Valkey that holds nothing."""
+    async with Valkey.from_url(_valkey) as client:
+        await client.flushall()
+    return _valkey
 
 
 @pytest.fixture(scope="session")

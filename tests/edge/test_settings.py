@@ -42,6 +42,9 @@ def test_a_bad_secret_is_named_and_never_shown(tmp_path: Path, name: str) -> Non
         ("SFUMATO_DATABASE_URL", "no url"),
         ("SFUMATO_DATABASE_URL", "postgresql+nothing://localhost/sfumato"),
         ("SFUMATO_DATABASE_URL", "sqlite:///sync.db"),
+        ("SFUMATO_VALKEY_URL", "localhost:6379"),
+        ("SFUMATO_VALKEY_URL", "valkey://"),
+        ("SFUMATO_VALKEY_URL", "valkey://localhost:port"),
     ],
 )
 def test_a_wrong_value_names_its_variable(tmp_path: Path, name: str, value: str) -> None:
