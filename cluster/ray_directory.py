@@ -7,6 +7,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cluster.processes import is_dead
+
 MAX_BYTES = 40  # a socket's path may be 107 bytes long, and Ray's own part of it takes the rest
 
 
@@ -18,7 +20,7 @@ def ray_directory(home: Path) -> Generator[Path]:
     """
     directory = home.absolute() / "ray"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _remove_sessions(directory, _is_dead)
+    _remove_sessions(directory, is_dead)
     with _short(directory) as place:
         try:
             yield place
@@ -51,16 +53,6 @@ def _remove_sessions(directory: Path, of: Callable[[str], bool]) -> None:
     for session in directory.glob("session_*_*"):
         if not session.is_symlink() and of(session.name.rpartition("_")[2]):
             shutil.rmtree(session, ignore_errors=True)
-
-
-def _is_dead(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ValueError, ProcessLookupError):
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def _is_ours(process: str) -> bool:

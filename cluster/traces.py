@@ -1,11 +1,14 @@
 """What a process might leave on a disk without being told to: core dumps and temporary files."""
 
+import atexit
 import os
 import resource
+import shutil
 import tempfile
 from pathlib import Path
 
 from cluster.home import HomeError
+from cluster.processes import is_dead
 
 
 def forbid_core_dumps() -> None:
@@ -14,11 +17,18 @@ def forbid_core_dumps() -> None:
 
 
 def keep_temporary_files(home: Path) -> None:
-    """Under `home`, for this process and all that it starts, whatever TMPDIR said. Raises HomeError."""
-    directory = home / "tmp"
+    """Under `home`, for this process and all that it starts, whatever TMPDIR said; what processes that are dead left
+    there goes. Raises HomeError."""
+    place, own = home / "tmp", str(os.getpid())
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in place.iterdir():
+            if left.name == own or is_dead(left.name):
+                shutil.rmtree(left)
+        directory = place / own
+        directory.mkdir(mode=0o700)
     except OSError as error:
-        raise HomeError(f"{directory} cannot be made ({error.strerror}): choose another with SFUMATO_HOME") from error
+        raise HomeError(f"{place} cannot be used ({error.strerror}): choose another with SFUMATO_HOME") from error
     os.environ["TMPDIR"] = str(directory)
     tempfile.tempdir = None  # else the first answer is kept
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
