@@ -24,7 +24,7 @@ def keep_temporary_files(home: Path) -> None:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in place.iterdir():
             if left.name == own or is_dead(left.name):
-                shutil.rmtree(left)
+                _remove(left)
         directory = place / own
         directory.mkdir(mode=0o700)
     except OSError as error:
@@ -32,3 +32,11 @@ def keep_temporary_files(home: Path) -> None:
     os.environ["TMPDIR"] = str(directory)
     tempfile.tempdir = None  # else the first answer is kept
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
+
+
+def _remove(left: Path) -> None:
+    """Another process that starts may be at it too."""
+    if left.is_dir() and not left.is_symlink():
+        shutil.rmtree(left, ignore_errors=True)
+    else:
+        left.unlink(missing_ok=True)

@@ -56,9 +56,16 @@ def test_what_a_killed_process_left_goes_when_the_next_one_starts(tmp_path: Path
     [left] = (tmp_path / "tmp").rglob("*.half")
     mine = tmp_path / "tmp" / str(os.getppid())  # of a process that lives
     mine.mkdir()
-    subprocess.run([sys.executable, "-c", CHILD, str(tmp_path)], cwd=ROOT, check=True, timeout=60, capture_output=True)
+    (tmp_path / "tmp" / "loose.file").write_text("of nobody")
+    (tmp_path / "tmp" / "link").symlink_to(tmp_path)
+    several = [
+        subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], cwd=ROOT, stdout=subprocess.DEVNULL)
+        for _ in range(4)
+    ]
+    assert [process.wait(60) for process in several] == [0] * 4
     assert not left.exists()
     assert list((tmp_path / "tmp").iterdir()) == [mine]
+    assert tmp_path.exists()
 
 
 def test_a_home_that_cannot_hold_them_is_one_line(tmp_path: Path):
