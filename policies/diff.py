@@ -143,6 +143,10 @@ def _plan(whom: str, old: PublishedPlan, new: PublishedPlan) -> Iterator[Differe
     if effect := _longer_loosens(_duration(old.maximum), _duration(new.maximum)):
         words = f"images live at most {_words(new.maximum)}, instead of {_words(old.maximum)}"
         yield Difference(effect, "plans", whom, words)
+    for name, allowed in (new.allowance or {}).items():
+        before = (old.allowance or {}).get(name)
+        if before is not None and (effect := _longer_loosens(-before, -allowed)):
+            yield Difference(effect, "plans", whom, f"{name} is {allowed} instead of {before}")
 
 
 def _training(old: Published, new: Published) -> Iterator[Difference]:

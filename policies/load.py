@@ -15,7 +15,17 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from policies.schema import MIN_RETENTION, Dated, Model, ModelsPolicy, PlansPolicy, Policies, RetentionPolicy
+from policies.schema import (
+    MIN_RETENTION,
+    Allowance,
+    Dated,
+    Model,
+    ModelsPolicy,
+    Plan,
+    PlansPolicy,
+    Policies,
+    RetentionPolicy,
+)
 from policies.size import parse_size
 
 DatedT = TypeVar("DatedT", bound=Dated)
@@ -141,6 +151,7 @@ def _retention_contradictions(retention: RetentionPolicy) -> Iterator[str]:
 
 
 def _plan_contradictions(policies: Policies) -> Iterator[str]:
+    yield from _network_contradictions(policies.plans)
     for name, plan in policies.plans.plans.items():
         at = f"plans.toml: $.plans.{name}"
         if plan.traffic not in policies.plans.traffic:
@@ -150,6 +161,12 @@ def _plan_contradictions(policies: Policies) -> Iterator[str]:
                 yield f"{at}.models: models.toml has no `{model}`"
         for model in _repeated(plan.models):
             yield f"{at}.models: {model} is there twice"
+        for model in plan.models:
+            if usual := policies.models.models.get(model):
+                yield from _out_of_reach(at, plan, usual)
+        for window in ("images_per_minute", "images_per_day"):
+            if getattr(plan.allowance, window) < plan.max_images:
+                yield f"{at}.allowance.{window}: less than the {plan.max_images} of `max_images`, which no call could ask"
         for which in ("default", "maximum"):
             if getattr(plan.retention, which) < MIN_RETENTION:
                 yield f"{at}.retention.{which}: shorter than {MIN_RETENTION.total_seconds():g} s"
@@ -159,6 +176,25 @@ def _plan_contradictions(policies: Policies) -> Iterator[str]:
             policies.retention.backstop_for(plan.retention.maximum)
         except ValueError as error:
             yield f"{at}.retention.maximum: {error} (retention.toml: $.backstop_days)"
+
+
+def _network_contradictions(plans: PlansPolicy) -> Iterator[str]:
+    """A prefix holds all narrower ones: it may not have less than one of them."""
+    networks = plans.networks
+    for narrow, wide in (("ipv6_64", "ipv6_56"), ("ipv6_56", "ipv6_48")):
+        for window in Allowance.__struct_fields__:
+            if getattr(getattr(networks, wide), window) < getattr(getattr(networks, narrow), window):
+                yield f"plans.toml: $.networks.{wide}.{window}: less than {narrow} has"
+    if plans.anonymous_budget.share > plans.anonymous_budget.images_per_minute:
+        yield "plans.toml: $.anonymous_budget.share: more than all of it"
+
+
+def _out_of_reach(at: str, plan: Plan, model: Model) -> Iterator[str]:
+    """What the plan's models do when nothing is said must be allowed."""
+    if parse_size(model.auto_size).area_px > plan.max_pixels:
+        yield f"{at}.max_pixels: less than {model.auto_size}, which is drawn when nothing is said"
+    if model.steps.default > plan.max_steps:
+        yield f"{at}.max_steps: less than the {model.steps.default} that are taken when nothing is said"
 
 
 def _model_contradictions(at: str, model: Model) -> Iterator[str]:

@@ -56,16 +56,18 @@ class PublishedClass(Struct, frozen=True, omit_defaults=True):
     because: str | None = None
 
 
-class PublishedPlan(Struct, frozen=True):
+class PublishedPlan(Struct, frozen=True, omit_defaults=True):
     """How long a plan's images live, in ISO 8601; a caller chooses up to the maximum, or that nothing is stored.
 
-    The days are when the store's own rule would remove them, were the deleter dead.
+    The days are when the store's own rule would remove them, were the deleter dead. `allowance` is how much a caller
+    may ask for: policies that were published before there were limits have none.
     """
 
     default: str
     maximum: str
     default_backstop_days: int
     maximum_backstop_days: int
+    allowance: dict[str, int] | None = None
 
 
 class PublishedTraining(Struct, frozen=True):
@@ -171,7 +173,14 @@ def _file(file: Dated) -> PublishedFile:
 
 def _plan(plan: Plan, retention: RetentionPolicy) -> PublishedPlan:
     default, maximum = plan.retention.default, plan.retention.maximum
-    return PublishedPlan(iso(default), iso(maximum), retention.backstop_for(default), retention.backstop_for(maximum))
+    days = retention.backstop_for(default), retention.backstop_for(maximum)
+    return PublishedPlan(iso(default), iso(maximum), *days, _allowance(plan))
+
+
+def _allowance(plan: Plan) -> dict[str, int]:
+    """Every number that is a limit of a caller, by its name in `plans.toml`."""
+    bounds = {name: getattr(plan, name) for name in ("max_images", "max_pixels", "max_steps", "concurrent_jobs")}
+    return bounds | {name: getattr(plan.allowance, name) for name in plan.allowance.__struct_fields__}
 
 
 def _class(name: str, kept: Kept) -> PublishedClass:

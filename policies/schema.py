@@ -183,12 +183,50 @@ class RetentionChoice(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     maximum: timedelta
 
 
+class Allowance(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How much in how long. A request is any call; one for pictures counts as each of its images too."""
+
+    images_per_minute: Count
+    images_per_day: Count
+    requests_per_minute: Count
+    moderations_per_minute: Count
+
+
+class Networks(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What callers without an account may ask for together, by the part of the network they come from.
+
+    An IPv4 caller counts under its address; an IPv6 caller under three prefixes, of which each holds the one before.
+    """
+
+    ipv4_32: Allowance
+    ipv6_64: Allowance
+    ipv6_56: Allowance
+    ipv6_48: Allowance
+
+
+class AnonymousBudget(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What all callers without an account may draw together.
+
+    `share`: images that an edge takes of it at once. Above `proof_above` of it a picture call must prove some work:
+    some 256 attempts of `proof_cost` rounds of PBKDF2 each, of which the edge repeats one.
+    """
+
+    images_per_minute: Count
+    share: Count
+    proof_above: Annotated[float, Meta(ge=0, le=1)]
+    proof_cost: Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
 class Plan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What one kind of caller may ask for."""
+    """What one kind of caller may ask for. `concurrent_jobs` counts plain calls too, while they are drawn."""
 
     traffic: Name
     models: Annotated[list[Name], Meta(min_length=1)]
     max_images: Annotated[int, Meta(ge=1, le=10)]
+    max_pixels: Count
+    max_steps: Count
+    concurrent_jobs: Count
+    allowance: Allowance
     retention: RetentionChoice
 
 
@@ -196,6 +234,8 @@ class PlansPolicy(Dated, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`plans.toml`."""
 
     traffic: Annotated[dict[Name, TrafficClass], Meta(min_length=1)]
+    networks: Networks
+    anonymous_budget: AnonymousBudget
     plans: Annotated[dict[Name, Plan], Meta(min_length=1)]
 
 

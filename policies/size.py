@@ -15,6 +15,10 @@ class Pixels(NamedTuple):
     width_px: int
     height_px: int
 
+    @property
+    def area_px(self) -> int:
+        return self.width_px * self.height_px
+
     def __str__(self) -> str:
         return f"{self.width_px}x{self.height_px}"
 

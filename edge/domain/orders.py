@@ -116,9 +116,9 @@ def _order(
         policy_digest=model_digest(model),
         prompt=_prompt(request, guidance),
         n=n,
-        size=_size(request, model),
+        size=_size(request, plan, model),
         quality=_quality(request),
-        steps=_steps(request, model),
+        steps=_steps(request, plan, model),
         guidance=guidance,
         seed=_seed(request, n),
         output_format=request.output_format or "png",
@@ -161,11 +161,16 @@ def _prompt(request: PictureRequest, guidance: float) -> Prompt:
     return Prompt(request.prompt, request.negative_prompt or "")
 
 
-def _size(request: PictureRequest, model: Model) -> Pixels:
+def sizes_within(plan: Plan, model: Model) -> list[str]:
+    return [size for size in model.sizes if parse_size(size).area_px <= plan.max_pixels]
+
+
+def _size(request: PictureRequest, plan: Plan, model: Model) -> Pixels:
     if request.size in (None, "auto"):
         return parse_size(model.auto_size)
-    if request.size not in model.sizes:
-        raise BadInput(f"this model offers auto, {', '.join(model.sizes)}", param="size")
+    sizes = sizes_within(plan, model)
+    if request.size not in sizes:
+        raise BadInput(f"this model offers auto, {', '.join(sizes)}", param="size")
     return parse_size(request.size)
 
 
@@ -174,13 +179,15 @@ def _quality(request: PictureRequest) -> str:
     return QUALITY_WORDS.get(word, word)
 
 
-def _steps(request: PictureRequest, model: Model) -> int:
-    steps = model.steps
+def _steps(request: PictureRequest, plan: Plan, model: Model) -> int:
+    steps, most = model.steps, min(model.steps.maximum, plan.max_steps)
     if request.steps is None:
         by_word = {"auto": steps.default, "low": steps.low, "medium": steps.medium, "high": steps.high}
-        return by_word[_quality(request)]
-    if not steps.minimum <= request.steps <= steps.maximum:
-        raise BadInput(f"this model takes {steps.minimum} to {steps.maximum} steps", param="steps")
+        if (taken := by_word[_quality(request)]) > most:
+            raise BadInput(f"this takes {taken} steps, and you may ask for {most}", param="quality")
+        return taken
+    if not steps.minimum <= request.steps <= most:
+        raise BadInput(f"this model takes {steps.minimum} to {most} steps", param="steps")
     return request.steps
 
 

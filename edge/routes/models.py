@@ -3,14 +3,16 @@
 from datetime import UTC, datetime, time
 from typing import Annotated
 
+import msgspec
 from litestar import Router, get
 from litestar.params import PathParameter
 
+from edge.domain.orders import sizes_within
 from edge.errors import NotFound
 from edge.routes.documented import api_errors
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.replies import ModelCard, ModelCards, model_card
-from policies.schema import Plan, Policies
+from policies.schema import Model, Plan, Policies
 
 
 @get("/", responses=api_errors())
@@ -33,9 +35,15 @@ async def show_model(
 def cards_of(plan: Plan, policies: Policies) -> list[ModelCard]:
     offered = [(name, policies.models.models[name]) for name in plan.models]
     return [
-        model_card(name, model, int(datetime.combine(model.created, time(), UTC).timestamp()))
+        model_card(name, _within(plan, model), int(datetime.combine(model.created, time(), UTC).timestamp()))
         for name, model in offered
     ]
+
+
+def _within(plan: Plan, model: Model) -> Model:
+    """The model as far as the plan goes."""
+    steps = msgspec.structs.replace(model.steps, maximum=min(model.steps.maximum, plan.max_steps))
+    return msgspec.structs.replace(model, sizes=sizes_within(plan, model), steps=steps)
 
 
 model_routes = Router("/v1/models", route_handlers=[list_models, show_model], tags=["models"])

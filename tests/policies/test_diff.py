@@ -40,6 +40,8 @@ RETENTION = [
 PLANS = [
     ('maximum = "P1D"', 'maximum = "P2D"', "loosens", "images live at most 2 days, instead of 1 day"),
     ('default = "PT1H"', 'default = "PT30M"', "tightens", "images live 30 minutes unless told, instead of 1 hour"),
+    ("images_per_day = 400", "images_per_day = 300", "loosens", "images_per_day is 300 instead of 400"),
+    ("concurrent_jobs = 10", "concurrent_jobs = 12", "tightens", "concurrent_jobs is 12 instead of 10"),
 ]
 CHANGES = [("retention", *change) for change in RETENTION] + [("plans", *change) for change in PLANS]
 
@@ -109,6 +111,11 @@ def test_what_loosens_is_said_first(edited: Edited):
 def test_loosening_without_a_line_in_the_history_of_that_file_is_a_mistake(edited: Edited):
     after = published(load_policies(edited("plans.toml", ('maximum = "P1D"', 'maximum = "P2D"'))))
     assert mistakes(SHIPPED, after) == ["plans.toml loosens a promise: raise `version` above 1 and say so in `changes`"]
+
+
+def test_a_policy_from_before_there_were_limits_can_be_compared():
+    plans = {name: msgspec.structs.replace(plan, allowance=None) for name, plan in SHIPPED.plans.items()}
+    assert differences(msgspec.structs.replace(SHIPPED, plans=plans), SHIPPED) == []
 
 
 def test_loosening_that_the_history_tells_is_none(edited: Edited):

@@ -23,9 +23,12 @@ def test_the_public_policy_names_every_class_and_its_end():
 
 def test_the_public_policy_is_json_with_iso_durations():
     shown = msgspec.json.decode(msgspec.json.encode(published(load_policies())))
-    assert shown["plans"]["anonymous"] == {
+    anonymous = shown["plans"]["anonymous"]
+    allowance = anonymous.pop("allowance")
+    assert anonymous == {
         "default": "PT1H", "maximum": "P1D", "default_backstop_days": 1, "maximum_backstop_days": 2,
     }  # fmt: skip
+    assert (allowance["images_per_minute"], allowance["concurrent_jobs"], allowance["max_steps"]) == (20, 10, 50)
     assert [change["version"] for change in shown["history"]["retention"]["changes"]] == [2, 1]
     assert shown["history"]["plans"]["version"] == 1
 

@@ -55,7 +55,7 @@ def numbers(draw: st.DrawFn) -> Numbers:
     return Numbers(
         backstop_days,
         draw(st.lists(st.integers(1, 500 * 1440), min_size=9, max_size=9)),
-        [draw(plan), draw(plan)],
+        [draw(plan) for _ in range(4)],
         draw(st.integers(1, 400)),
         draw(st.sampled_from([*modes, ("never", "legitimate interest"), ("never", "consent")])),
     )
