@@ -166,7 +166,7 @@ def _plan_contradictions(policies: Policies) -> Iterator[str]:
                 yield from _out_of_reach(at, plan, usual)
         for window in ("images_per_minute", "images_per_day"):
             if getattr(plan.allowance, window) < plan.max_images:
-                yield f"{at}.allowance.{window}: less than the {plan.max_images} of `max_images`, which no call could ask"
+                yield f"{at}.allowance.{window}: less than the {plan.max_images} of `max_images`"
         for which in ("default", "maximum"):
             if getattr(plan.retention, which) < MIN_RETENTION:
                 yield f"{at}.retention.{which}: shorter than {MIN_RETENTION.total_seconds():g} s"
