@@ -209,7 +209,7 @@ def check(directory: Path | None = None) -> None:
 
 @policies.command
 def diff(old: Path, new: Path, *, accept: Flag = False) -> None:
-    """Say in plain words what changes for whom. Ends with status 1 when a promise is loosened.
+    """Say in plain words what changes for whom. Status 1: a promise is loosened; 2: and its history does not say so.
 
     Parameters
     ----------
@@ -223,10 +223,10 @@ def diff(old: Path, new: Path, *, accept: Flag = False) -> None:
 
     with one_line(PolicyError):
         before, after = read_published(old), read_published(new)
+        found = differences(before, after)
+        print("\n".join(map(str, found)) or "nothing changes for anyone")  # noqa: T201  its answer
         if wrong := mistakes(before, after):
             raise PolicyError("\n".join(wrong))
-    found = differences(before, after)
-    print("\n".join(map(str, found)) or "nothing changes for anyone")  # noqa: T201  its answer
     if not accept and any(difference.effect == "loosens" for difference in found):
         print("a promise is loosened: say --accept if that is meant")  # noqa: T201
         sys.exit(1)

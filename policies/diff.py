@@ -20,10 +20,8 @@ Effect = Literal["loosens", "tightens", "says otherwise"]
 Length = TypeVar("Length", timedelta, int)
 EVERYONE = "everyone"
 
-# from what is best for a caller to what is worst
-ERASURES: tuple[Erasure, ...] = (
-    "holds no subject", "reaches it", "loses its subject", "ends by itself", "does not reach it",
-)  # fmt: skip
+# from what is best for a caller to what is worst; whether there is a subject at all nobody can measure
+ERASURES: tuple[Erasure, ...] = ("reaches it", "ends by itself", "loses its subject", "does not reach it")
 MODES: tuple[TrainingMode, ...] = ("never", "opt_in", "opt_out")
 GROUNDS = ("consent", "legitimate interest")
 
@@ -64,7 +62,10 @@ def mistakes(old: Published, new: Published) -> list[str]:
 def _mistakes(old: Published, new: Published) -> Iterator[str]:
     loosened = {difference.file for difference in differences(old, new) if difference.effect == "loosens"}
     for name, before in old.history.items():
-        after = new.history[name]
+        after = new.history.get(name)
+        if after is None:
+            yield f"{name}.toml: its history is not published any more"
+            continue
         if name in loosened and after.version <= before.version:
             yield f"{name}.toml loosens a promise: raise `version` above {before.version} and say so in `changes`"
         if lost := [change.version for change in before.changes if change not in after.changes]:
@@ -92,8 +93,8 @@ def _class(old: PublishedClass, new: PublishedClass) -> Iterator[Difference]:
             yield said(effect, f"is kept {new.kept} instead of {old.kept}")
     elif old.kept != new.kept:
         yield said("loosens", f"is kept {new.kept} instead of {old.kept}")
-    if effect := _later_loosens(ERASURES.index, old.erasure, new.erasure):
-        yield _said(effect, _erasure(new))
+    if (old.erasure, old.because) != (new.erasure, new.because):
+        yield _said(_erasure_loosens(old.erasure, new.erasure), _erasure(new))
     if old.readers != new.readers:
         effect = "tightens" if new.readers == "nobody" else "loosens"
         yield said(effect, f"can be read by {new.readers}; until now by {old.readers}")
@@ -107,9 +108,16 @@ def _class(old: PublishedClass, new: PublishedClass) -> Iterator[Difference]:
     if old.counted_from != new.counted_from:
         yield said("loosens", f"counts from {new.counted_from}; until now from {old.counted_from}")
     if old.where != new.where:
-        yield said("says otherwise", f"lies in {new.where}; until now in {old.where}")
-    if (old.ends_by, old.because) != (new.ends_by, new.because):
-        yield said("says otherwise", f"ends by {new.ends_by}" + (f" ({new.because})" if new.because else ""))
+        yield said("loosens", f"lies in {new.where}; until now in {old.where}")
+    if old.ends_by != new.ends_by:
+        yield said("loosens", f"ends by {new.ends_by}; until now by {old.ends_by}")
+
+
+def _erasure_loosens(old: Erasure, new: Erasure) -> Effect:
+    """The same reach with another reason loosens too."""
+    if "holds no subject" in (old, new):
+        return "loosens"
+    return _later_loosens(ERASURES.index, old, new) or "loosens"
 
 
 def _erasure(kept: PublishedClass) -> str:
@@ -168,7 +176,7 @@ def _store(old: Published, new: Published) -> Iterator[Difference]:
         elif caught > days:
             yield _said("loosens", f"what the store's own rules removed after {days} days they remove after {caught}")
     for days in after:
-        if days not in before and days < max(before):
+        if days not in before and days < max(before, default=0):
             yield _said("tightens", f"the store's own rules remove after {days} days what they kept longer")
     if effect := _longer_loosens(old.backups_days, new.backups_days):
         yield _said(effect, f"backups are gone after {new.backups_days} days instead of {old.backups_days}")

@@ -6,10 +6,10 @@ Pages and JSON are rendered from `published`; nothing here is said twice. Knows 
 import hashlib
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from policies.schema import (
     Canaries,
@@ -22,10 +22,12 @@ from policies.schema import (
     Plan,
     Policies,
     RetentionPolicy,
+    TrainingGround,
     TrainingMode,
 )  # fmt: skip
 
 FileName = Literal["retention", "plans"]
+Iso = Annotated[str, Meta(pattern=r"^P(?=.)(\d{1,6}D)?(T(?=.)(\d{1,9}H)?(\d{1,9}M)?(\d{1,9}(\.\d{1,6})?S)?)?$")]
 IMAGES = "img"
 TRAINING = "training"
 UNITS = ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute"))
@@ -52,7 +54,7 @@ class PublishedClass(Struct, frozen=True, omit_defaults=True):
     readers: str
     ends_by: str
     erasure: Erasure
-    kept_for: str | None = None
+    kept_for: Iso | None = None
     because: str | None = None
 
 
@@ -63,8 +65,8 @@ class PublishedPlan(Struct, frozen=True, omit_defaults=True):
     may ask for: policies that were published before there were limits have none.
     """
 
-    default: str
-    maximum: str
+    default: Iso
+    maximum: Iso
     default_backstop_days: int
     maximum_backstop_days: int
     allowance: dict[str, int] | None = None
@@ -74,7 +76,7 @@ class PublishedTraining(Struct, frozen=True):
     """The mode in force, and what each mode would mean."""
 
     mode: TrainingMode
-    ground: str
+    ground: TrainingGround
     meaning: Meaning
 
     @property
@@ -98,7 +100,7 @@ class Published(Struct, frozen=True):
     classes: list[PublishedClass]
     plans: dict[str, PublishedPlan]
     training: PublishedTraining
-    backstop: list[LifecycleRule]
+    backstop: Annotated[list[LifecycleRule], Meta(min_length=1)]
     backstop_digest: str
     canaries: Canaries
     backups_days: int
@@ -140,6 +142,11 @@ def rules_digest(rules: Sequence[LifecycleRule]) -> str:
     return hashlib.sha256(msgspec.json.encode(sorted(rules, key=lambda rule: rule.id))).hexdigest()[:16]
 
 
+def kept_in_words(kept: Kept) -> str:
+    """`30 days`, or `until the job ends`."""
+    return in_words(kept.kept_for) if kept.kept_for is not None else f"until {kept.kept_until}"
+
+
 def in_words(duration: timedelta) -> str:
     """`1 hour`, `30 days`, `1 day 2 hours`; what is below a minute in seconds."""
     rest, parts = duration, list[str]()
@@ -150,6 +157,16 @@ def in_words(duration: timedelta) -> str:
     if rest or not parts:
         parts.append(f"{rest.total_seconds():g} seconds")
     return " ".join(parts)
+
+
+def in_one_unit(seconds: float) -> str:
+    """`12 seconds`, `66 minutes`, `3 days`: rounded down, in the largest unit of which there are two."""
+    whole = max(0, int(seconds))
+    unit_s, name = next(
+        ((unit.total_seconds(), name) for unit, name in UNITS if whole >= 2 * unit.total_seconds()), (1, "second")
+    )
+    count = int(whole // unit_s)
+    return f"{count} {name}{'' if count == 1 else 's'}"
 
 
 def iso(duration: timedelta) -> str:
@@ -188,7 +205,7 @@ def _class(name: str, kept: Kept) -> PublishedClass:
         name=name,
         what=kept.what,
         where=kept.where,
-        kept=in_words(kept.kept_for) if kept.kept_for is not None else f"until {kept.kept_until}",
+        kept=kept_in_words(kept),
         kept_for=iso(kept.kept_for) if kept.kept_for is not None else None,
         counted_from=kept.counted_from,
         why=kept.why,

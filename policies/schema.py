@@ -42,6 +42,7 @@ class Dated(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 Erasure = Literal["reaches it", "ends by itself", "loses its subject", "holds no subject", "does not reach it"]
 Ground = Literal["contract", "consent", "legitimate interest", "legal obligation", "as the training choice says"]
 Place = Annotated[str, Meta(pattern=r"^(table|prefix|stream|files|memory):[a-z_]+$")]
+TrainingGround = Literal["consent", "legitimate interest"]
 TrainingMode = Literal["opt_out", "opt_in", "never"]
 
 
@@ -117,7 +118,7 @@ class Training(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Whether pictures may be copied for training, and on what legal ground."""
 
     mode: TrainingMode
-    ground: Literal["consent", "legitimate interest"]
+    ground: TrainingGround
     meaning: Meaning
 
     @property

@@ -10,6 +10,7 @@ import pytest
 from policies.diff import differences, mistakes, read_published
 from policies.load import PolicyError, load_policies
 from policies.publish import PublishedClass, published
+from policies.schema import Erasure
 
 Edited = Callable[..., Path]
 SHIPPED_FILES = Path(str(resources.files("policies")))
@@ -20,14 +21,14 @@ RETENTION = [
     ('kept_for = "P30D"', 'kept_for = "P7D"', "tightens", "moderation_prompt is kept 7 days instead of 30 days"),
     ('readers = "nobody"', 'readers = "us"', "loosens", "waiting_prompt can be read by us; until now by nobody"),
     ('readers = "its owner"', 'readers = "nobody"', "tightens", "job_events can be read by nobody"),
-    ('erasure = "loses its subject"', 'erasure = "reaches it"', "tightens", "erasure reaches rights_request"),
-    ('erasure = "reaches it"', 'erasure = "ends by itself"', "loosens", "erasure: output_image ends by itself"),
     ('ground = "contract"', 'ground = "consent"', "tightens", "output_image rests on consent"),
     ('ground = "contract"', 'ground = "legitimate interest"', "loosens", "output_image rests on legitimate"),
     ('why = "to deliver it"', 'why = "to look at it"', "loosens", "output_image is kept to look at it"),
     ('what = "The picture', 'what = "The best picture', "loosens", "output_image is The best picture"),
     ('counted_from = "storing"', 'counted_from = "a look"', "loosens", "output_image counts from a look"),
-    ('ends_by = "the end of the job"', 'ends_by = "hand"', "says otherwise", "waiting_prompt ends by hand"),
+    ('ends_by = "the end of the job"', 'ends_by = "hand"', "loosens", "waiting_prompt ends by hand; until now by the"),
+    ('where = "memory of', 'where = "a file of', "loosens", "waiting_prompt lies in a file of the edge"),
+    ('because = "it is the', 'because = "it was the', "loosens", "erasure does not reach proofs: it was the proof"),
     ("[1, 2, 8, 31]", "[1, 8, 31]", "loosens", "removed after 2 days they remove after 8"),
     ("[1, 2, 8, 31]", "[1, 2, 4, 8, 31]", "tightens", "the store's own rules remove after 4 days"),
     ("backups_days = 31", "backups_days = 90", "loosens", "backups are gone after 90 days instead of 31"),
@@ -73,6 +74,26 @@ def test_each_change_is_said_with_its_direction(edited: Edited, name: str, old: 
     found = differences(SHIPPED, published(load_policies(edited(f"{name}.toml", (old, new)))))
     assert [each.effect for each in found if words in each.words] == [effect]
     assert {each.file for each in found} == {name}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "effect"),
+    [
+        ("does not reach it", "loses its subject", "tightens"),
+        ("loses its subject", "reaches it", "tightens"),
+        ("reaches it", "ends by itself", "loosens"),
+        ("reaches it", "does not reach it", "loosens"),
+        ("reaches it", "holds no subject", "loosens"),
+        ("does not reach it", "holds no subject", "loosens"),
+        ("holds no subject", "reaches it", "loosens"),
+    ],
+)
+def test_erasure_that_reaches_less_loosens_and_so_does_any_word_about_whether_there_is_a_subject(
+    old: Erasure, new: Erasure, effect: str
+):
+    before, after = (msgspec.structs.replace(SHIPPED.classes[0], erasure=erasure) for erasure in (old, new))
+    policies = [msgspec.structs.replace(SHIPPED, classes=[kept]) for kept in (before, after)]
+    assert [each.effect for each in differences(*policies)] == [effect]
 
 
 def test_a_change_of_a_plan_names_its_callers(edited: Edited):
@@ -143,6 +164,34 @@ def test_the_json_that_a_service_published_can_be_compared(tmp_path: Path):
     saved = tmp_path / "retention.json"
     saved.write_bytes(msgspec.json.encode(SHIPPED))
     assert read_published(saved) == SHIPPED
-    saved.write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{", "{}"),
+        ('"ground":"legitimate interest","meaning"', '"ground":"a whim","meaning"'),
+        ('"kept_for":"P30D"', '"kept_for":"30 days"'),
+        ('"maximum":"P1D"', '"maximum":"P"'),
+        ('"maximum":"P1D"', '"maximum":"P9999999999D"'),
+        ('"default":"PT1H"', '"default":"-PT1H"'),
+    ],
+)
+def test_json_of_another_shape_is_a_policy_error(tmp_path: Path, old: str, new: str):
+    saved, text = tmp_path / "retention.json", msgspec.json.encode(SHIPPED).decode()
+    assert old in text
+    saved.write_text(text.replace(old, new, 1))
     with pytest.raises(PolicyError, match=r"retention\.json: neither a directory"):
         read_published(saved)
+
+
+def test_json_without_the_rules_of_a_store_is_a_policy_error(tmp_path: Path):
+    saved = tmp_path / "retention.json"
+    saved.write_bytes(msgspec.json.encode(msgspec.structs.replace(SHIPPED, backstop=[])))
+    with pytest.raises(PolicyError, match=r"\$\.backstop"):
+        read_published(saved)
+
+
+def test_a_history_that_is_not_there_any_more_is_a_mistake():
+    after = msgspec.structs.replace(SHIPPED, history={"retention": SHIPPED.history["retention"]})
+    assert mistakes(SHIPPED, after) == ["plans.toml: its history is not published any more"]
