@@ -22,7 +22,7 @@ from edge.domain.jobs import fail_lost_jobs, forget_jobs
 from edge.domain.leader import candidate
 from edge.domain.prompts import forget_prompt_reads, forget_prompts
 from edge.domain.receipts import forget_receipts, recheck_receipts
-from edge.domain.reports import RulesReport, SweepReport, put_report
+from edge.domain.reports import HourlyReport, Report, RulesReport, SweepReport, put_report
 from edge.domain.rights_requests import forget_requests
 from edge.domain.sessions import forget_idle_sessions
 from edge.domain.training import finish_withdrawals, forget_consents, withdraw_orphans
@@ -58,10 +58,17 @@ async def _repeat(parts: Parts, leads: asyncio.Event, every_s: float, items: Map
         await leads.wait()
         report = await sweep_once(parts, items)
         if items is EACH_MINUTE:
-            await Sweep(parts).item("the report", parts.database.write(partial(put_report, report=report)))
+            await _say(parts, report)
+        elif items is EACH_HOUR:
+            await _say(parts, HourlyReport(at=report.at, left=report.left))
         if items is EACH_MINUTE or report.removed:
             log.info("swept %s in %.2f s", _in_words(report), report.took_s)
         await asyncio.sleep(every_s - parts.clock() % every_s)
+
+
+async def _say(parts: Parts, report: Report) -> None:
+    """On /privacy/status."""
+    await Sweep(parts).item("the report", parts.database.write(partial(put_report, report=report)))
 
 
 # pictures and copies --------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from edge.db.rows import CanaryRow, ReportRow
 from edge.db.statements import upsert
 
-ReportT = TypeVar("ReportT", "SweepReport", "RulesReport")
+ReportT = TypeVar("ReportT", "SweepReport", "HourlyReport", "RulesReport")
 CanaryState = Literal["waiting", "gone", "overdue"]
 
 
@@ -34,6 +34,13 @@ class SweepReport(Struct, frozen=True, kw_only=True):
     @property
     def is_complete(self) -> bool:
         return not self.left
+
+
+class HourlyReport(Struct, frozen=True, kw_only=True):
+    """The checks of every hour: when they began, and which of them met an error."""
+
+    at: int
+    left: list[str] = []
 
 
 class RulesReport(Struct, frozen=True, kw_only=True):
@@ -69,10 +76,11 @@ class CanaryReport(Struct, frozen=True, kw_only=True):
         return "waiting" if now <= self.due_at else "overdue"
 
 
-_NAMES: dict[type[Struct], str] = {SweepReport: "sweep", RulesReport: "rules"}
+Report = SweepReport | HourlyReport | RulesReport
+_NAMES: dict[type[Struct], str] = {SweepReport: "sweep", HourlyReport: "hour", RulesReport: "rules"}
 
 
-def put_report(db: Session, report: SweepReport | RulesReport) -> None:
+def put_report(db: Session, report: Report) -> None:
     body = msgspec.json.encode(report).decode()
     upsert(db, ReportRow, key={"name": _NAMES[type(report)]}, values={"body": body, "at": report.at})
 

@@ -16,7 +16,7 @@ from edge.domain.events import EventHub
 from edge.domain.jobs import OPEN_STATES, visible
 from edge.domain.owner import JobId, Owner, owned
 from edge.domain.training import Choice, choice_of
-from policies.publish import in_words
+from policies.publish import kept_in_words
 from policies.schema import Kept, Policies
 
 Readable = str | int | float | bool | None
@@ -121,7 +121,7 @@ def _held(name: str, kept: Kept, ends: Ends) -> HeldClass:
         name=name,
         what=kept.what,
         count=ends.count,
-        kept=in_words(kept.kept_for) if kept.kept_for is not None else f"until {kept.kept_until}",
+        kept=kept_in_words(kept),
         counted_from=kept.counted_from,
         first_ends_at=ends.first_at,
         last_ends_at=ends.last_at,

@@ -9,7 +9,7 @@ from litestar import get
 from litestar.response import Template
 from msgspec import Struct
 
-from edge.domain.reports import RulesReport, SweepReport, read_canaries, read_report
+from edge.domain.reports import HourlyReport, RulesReport, SweepReport, read_canaries, read_report
 from edge.domain.standing import Standing, utc_minute
 from edge.routes.documented import api_errors, problems
 from edge.routes.given import GivenServices
@@ -47,6 +47,7 @@ async def status_page(services: GivenServices) -> Template:
     standing = Standing(
         now=services.clock(),
         sweep=await services.database.read(partial(read_report, kind=SweepReport)),
+        hourly=await services.database.read(partial(read_report, kind=HourlyReport)),
         rules=await services.database.read(partial(read_report, kind=RulesReport)),
         canaries=await services.database.read(read_canaries),
     )

@@ -4,7 +4,6 @@ Each form carries a one-time token. A deletion leads to the page of its receipt,
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import Annotated
 
@@ -33,11 +32,10 @@ from edge.routes.receipts import ReceiptIdPath
 from edge.routes.stored_images import find_image
 from edge.routes.training import TRAINED, WORDS, say
 from edge.services import Services
-from policies.publish import in_words
+from policies.publish import in_one_unit
 
 PAGE = "your data"  # what a token of the page's other forms allows
 MOST_SHOWN = 60
-UNITS_S = (86_400, 3_600, 60)
 TOO_LATE = "That page was open for too long, or its button was pressed before. Nothing has changed."
 
 Token = Annotated[str, Meta(max_length=128)]
@@ -204,13 +202,7 @@ def _read_belongings(db: DbSession, caller: Caller, services: Services) -> Belon
 
 def _shown(row: ImageRow, caller: Caller, services: Services, now: float) -> Shown:
     path = None if row.on_download else f"/i/{token_for(row, caller.viewing_secret, services.keyring)}"
-    return Shown(row.id, path, row.created_at, row.delete_at, _left(row.delete_at - now))
-
-
-def _left(seconds: float) -> str:
-    """To one unit, rounded down: nothing stays longer than it says."""
-    unit_s = next((unit_s for unit_s in UNITS_S if seconds >= unit_s), 1)
-    return in_words(timedelta(seconds=int(seconds // unit_s * unit_s)))
+    return Shown(row.id, path, row.created_at, row.delete_at, in_one_unit(row.delete_at - now))
 
 
 def _to_receipt(deletion: Deletion) -> Redirect:

@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from cluster import lifecycle, minutes
 from cluster.lifecycle import EACH_HOUR, EARLY, run_sweeper, sweep_once
 from edge.db.rows import ConsentRow, ImageRow, JobRow, SessionRow
 from edge.domain.erasure import due
-from edge.domain.reports import SweepReport, read_report
+from edge.domain.reports import HourlyReport, ReportT, SweepReport, read_report
 from serve_app.errors import StoreUnavailable
 from tests.edge.edges import Clock, Edge, make_edge
 from tests.edge.scripted_generator import PIXEL
@@ -50,11 +51,11 @@ async def sweeping(edge: Edge) -> AsyncGenerator[None]:
         await asyncio.wait([task])
 
 
-async def reported(edge: Edge) -> SweepReport:
-    """The first report, as soon as it is there."""
+async def reported(edge: Edge, kind: type[ReportT]) -> ReportT:
+    """The first report of its kind, as soon as it is there."""
     async with asyncio.timeout(10):
         while True:
-            if report := await edge.services.database.read(lambda db: read_report(db, SweepReport)):
+            if report := await edge.services.database.read(partial(read_report, kind=kind)):
                 return report
             await asyncio.sleep(0.01)
 
@@ -260,8 +261,20 @@ async def test_a_report_of_each_minute_can_be_read_by_the_edge(edge: Edge, monke
     await edge.draw(n=2, retention="PT1M")
     edge.clock.advance(75)
     async with sweeping(edge):
-        report = await reported(edge)
+        report = await reported(edge, SweepReport)
     assert (report.removed, report.lag_s, report.is_complete) == ({"objects": 2}, 15, True)
+
+
+async def test_what_the_checks_of_the_hour_could_not_finish_can_be_read_by_the_edge(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_: object) -> None:
+        raise StoreUnavailable("not now")
+
+    monkeypatch.setitem(EACH_HOUR, "orphans", refuse)
+    async with sweeping(edge):
+        report = await reported(edge, HourlyReport)
+    assert report == HourlyReport(at=int(edge.clock.now), left=["orphans"])
 
 
 async def test_an_object_of_an_image_that_was_stored_twice_takes_no_row_that_names_the_other(edge: Edge) -> None:

@@ -8,7 +8,7 @@ import pytest
 from httpx2 import Response
 
 from edge.db.rows import CanaryRow
-from edge.domain.reports import RulesReport, SweepReport, put_report
+from edge.domain.reports import HourlyReport, Report, RulesReport, SweepReport, put_report
 from policies.load import load_policies
 from policies.presets import write_preset
 from policies.publish import lifecycle_rules
@@ -33,7 +33,7 @@ def words(page: Response) -> str:
     return " ".join("".join(seen).split())
 
 
-async def report(edge: Edge, *reports: SweepReport | RulesReport) -> None:
+async def report(edge: Edge, *reports: Report) -> None:
     for each in reports:
         await edge.services.database.write(partial(put_report, report=each))
 
@@ -104,12 +104,20 @@ async def test_before_the_first_report_nothing_is_claimed(edge: Edge) -> None:
 
 async def test_a_directory_is_said_to_have_no_rules(edge: Edge) -> None:
     now = int(edge.clock.now)
-    await report(edge, SweepReport(at=now - 12, removed={"objects": 3}, lag_s=2.0), RulesReport(at=now, state="none"))
+    finding = "pictures lie in a directory: nothing to do"
+    await report(
+        edge,
+        SweepReport(at=now - 12, removed={"objects": 3, "jobs": 1}, lag_s=2.0),
+        HourlyReport(at=now - 900),
+        RulesReport(at=now, state="none", findings=[finding]),
+    )
     page = words(await edge.client.get("/privacy/status"))
     assert "Yes. What should have gone is gone." in page
     assert "a directory has no lifecycle rules" in page
     assert "Last run12 seconds ago" in page
-    assert "removed 3 objects" in page
+    assert "It removed objects: 3, jobs: 1." in page
+    assert "The checks of every hour: 15 minutes ago." in page
+    assert finding not in page  # it is said once, in words for visitors
 
 
 async def test_a_deleter_that_is_silent_for_five_minutes_is_an_alarm(edge: Edge) -> None:
