@@ -15,10 +15,13 @@ from typing import TypeVar, cast
 
 import msgspec
 
+from policies.obeyed import OBEYED
 from policies.schema import (
+    MAX_KEPT,
     MIN_RETENTION,
     Allowance,
     Dated,
+    Kept,
     Model,
     ModelsPolicy,
     Plan,
@@ -40,17 +43,7 @@ DRAWN_FROM = (
     "guidance",
     "batching",
 )
-KEPT_FOR_A_TIME = {
-    "job_state",
-    "moderation_prompt",
-    "training_copy",
-    "session",
-    "job_events",
-    "rights_request",
-    "proofs",
-    "canary",
-    "logs",
-}
+USED_PLANS = ("anonymous",)  # by the code, by name
 
 
 class PolicyError(Exception):
@@ -133,14 +126,7 @@ def _retention_contradictions(retention: RetentionPolicy) -> Iterator[str]:
     named: dict[str, str] = {}
     for name, kept in retention.classes.by_name().items():
         at = f"retention.toml: $.classes.{name}"
-        if (kept.kept_for is None) == (kept.kept_until is None):
-            yield f"{at}: give either `kept_for` or `kept_until`"
-        if kept.kept_for is not None and kept.kept_for <= timedelta(0):
-            yield f"{at}.kept_for: not longer than nothing"
-        if name in KEPT_FOR_A_TIME and kept.kept_for is None:
-            yield f"{at}: the code that obeys it needs `kept_for`"
-        if (kept.erasure == "does not reach it") != (kept.because is not None):
-            yield f"{at}: `because` is for what erasure does not reach, and needed there"
+        yield from _end_contradictions(at, name, kept)
         for place in kept.places:
             if (other := named.setdefault(place, name)) != name:
                 yield f"{at}.places: {place} is named by $.classes.{other} already"
@@ -150,7 +136,26 @@ def _retention_contradictions(retention: RetentionPolicy) -> Iterator[str]:
         yield "retention.toml: $.training: consent is something a person gives, so it needs the mode `opt_in`"
 
 
+def _end_contradictions(at: str, name: str, kept: Kept) -> Iterator[str]:
+    """Whatever the file says otherwise than the code does."""
+    obeyed = OBEYED[name]
+    if kept.kept_until != obeyed.until or (kept.kept_for is None) == (obeyed.until is None):
+        wanted = f"`kept_until` be {obeyed.until!r}, and no `kept_for`" if obeyed.until else "`kept_for` alone"
+        yield f"{at}: the code that obeys it needs {wanted}"
+    if kept.kept_for is not None and not timedelta(0) < kept.kept_for <= MAX_KEPT:
+        yield f"{at}.kept_for: longer than nothing and at most {MAX_KEPT.days} days"
+    if kept.kept_for is not None and obeyed.in_whole_days and kept.kept_for % timedelta(days=1):
+        yield f"{at}.kept_for: in whole days, since its files are of a day and go whole"
+    if kept.erasure != obeyed.erasure:
+        yield f"{at}.erasure: the code that obeys it does otherwise: {obeyed.erasure!r}"
+    if (kept.erasure == "does not reach it") != (kept.because is not None):
+        yield f"{at}: `because` is for what erasure does not reach, and needed there"
+
+
 def _plan_contradictions(policies: Policies) -> Iterator[str]:
+    for name in USED_PLANS:
+        if name not in policies.plans.plans:
+            yield f"plans.toml: $.plans: callers without an account need the plan `{name}`"
     yield from _network_contradictions(policies.plans)
     for name, plan in policies.plans.plans.items():
         at = f"plans.toml: $.plans.{name}"

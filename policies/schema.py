@@ -14,10 +14,11 @@ from policies.size import Size
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Text = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=1)]
-BackstopDays = Annotated[int, Meta(ge=1, le=3650)]  # an address has room for 4095
+Days = Annotated[int, Meta(ge=1, le=3650)]  # an address has room for 4095
 Seconds = Annotated[float, Meta(gt=0)]
 
 MIN_RETENTION = timedelta(minutes=1)  # of an image that is stored: it goes by the minute
+MAX_KEPT = timedelta(days=3650)  # of anything: ten years, for which calendars and addresses have room
 
 
 class Change(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,6 +42,9 @@ class Dated(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 Erasure = Literal["reaches it", "ends by itself", "loses its subject", "holds no subject", "does not reach it"]
 Ground = Literal["contract", "consent", "legitimate interest", "legal obligation", "as the training choice says"]
+KeptUntil = Literal[
+    "the image goes", "the job ends", "the minute its caller chose", "its prompts have gone", "replaced by the next"
+]
 Place = Annotated[str, Meta(pattern=r"^(table|prefix|stream|files|memory):[a-z_]+$")]
 TrainingGround = Literal["consent", "legitimate interest"]
 TrainingMode = Literal["opt_out", "opt_in", "never"]
@@ -49,25 +53,16 @@ TrainingMode = Literal["opt_out", "opt_in", "never"]
 class Kept(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One class of data: what it is, where it lies, when and how it goes, why, on what ground, and who can read it.
 
-    It is kept for a time (`kept_for`) or until something happens (`kept_until`), never both. `places` says to machines
-    what `where` says to people: each table, object prefix, stream and directory of ours is in exactly one class.
-    `because` is given where erasure does not reach it.
+    It is kept for a time (`kept_for`) or until something happens (`kept_until`), as `obeyed.py` says. `places` says to
+    machines what `where` says to people: each table, object prefix, stream and directory of ours is in exactly one
+    class. `because` is given where erasure does not reach it.
     """
 
     what: Text
     where: Text
     places: Annotated[list[Place], Meta(min_length=1)]
     kept_for: timedelta | None = None
-    kept_until: (
-        Literal[
-            "the image goes",
-            "the job ends",
-            "the minute its caller chose",
-            "its prompts have gone",
-            "replaced by the next",
-        ]
-        | None
-    ) = None
+    kept_until: KeptUntil | None = None
     counted_from: Text
     why: Text
     ground: Ground
@@ -130,8 +125,8 @@ class Training(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Canaries(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Lifecycle classes of up to `up_to_days` have a canary; it is overdue `late_after_hours` after its class."""
 
-    up_to_days: Count
-    late_after_hours: Count
+    up_to_days: Days
+    late_after_hours: Annotated[int, Meta(ge=1, le=8760)]
 
 
 class RetentionPolicy(Dated, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -140,8 +135,8 @@ class RetentionPolicy(Dated, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     `undisclosed` is the sentence that everyone reads about what the law may make the operator set aside.
     """
 
-    backstop_days: Annotated[list[BackstopDays], Meta(min_length=1)]
-    backups_days: Count
+    backstop_days: Annotated[list[Days], Meta(min_length=1)]
+    backups_days: Days
     undisclosed: Text
     never_done: Annotated[list[Text], Meta(min_length=1)]
     training: Training

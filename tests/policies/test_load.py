@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from policies.load import DRAWN_FROM, PolicyError, accepted_digests, load_policies, model_digest
-from policies.schema import Model
+from policies.obeyed import OBEYED
+from policies.schema import KeptClasses, Model
 
 FILES = ["retention.toml", "plans.toml", "models.toml"]
 
@@ -97,6 +98,8 @@ def test_an_unknown_key_is_refused_with_its_path(directory: Path, edit: Edit, na
         ("models.toml", "version = 1", "version = 0", "$.version"),
         ("plans.toml", "weight = 1.0", "weight = inf", "$.traffic.anonymous.weight: not a finite number"),
         ("plans.toml", "deadline_s = 180.0", "deadline_s = nan", "$.traffic.anonymous.deadline_s: not a finite"),
+        ("retention.toml", "backups_days = 31", "backups_days = 1_000_000_000_000", "$.backups_days"),
+        ("retention.toml", "late_after_hours = 48", "late_after_hours = 1_000_000_000_000", "$.canaries.late_after"),
         ("models.toml", "maximum = 10.0", "maximum = inf", "$.models.sfumato-embedded.guidance.maximum: not a finite"),
     ],
 )
@@ -112,19 +115,41 @@ def test_a_wrong_value_is_refused_with_its_path(directory: Path, edit: Edit, nam
     [
         ("retention.toml", "version = 2", "version = 3", "retention.toml: `version` is 3"),
         ("models.toml", "version = 1", "version = 2", "models.toml: `version` is 2"),
-        ("retention.toml", 'kept_for = "P7D"', "", "$.classes.logs: give either"),
+        ("retention.toml", 'kept_for = "P7D"', "", "$.classes.logs: the code that obeys it needs `kept_for` alone"),
         (
             "retention.toml",
             'kept_for = "P7D"',
             'kept_for = "P7D"\nkept_until = "the job ends"',
-            "$.classes.logs: give either",
+            "needs `kept_for` alone",
         ),
+        ("retention.toml", 'kept_for = "P7D"', 'kept_for = "P1DT12H"', "$.classes.logs.kept_for: in whole days"),
+        ("retention.toml", 'kept_for = "P7D"', 'kept_for = "PT1H"', "$.classes.logs.kept_for: in whole days"),
+        ("retention.toml", 'kept_for = "P365D"', 'kept_for = "P3650000D"', "$.classes.training_copy.kept_for: longer"),
+        (
+            "retention.toml",
+            'kept_until = "the minute its caller chose"',
+            'kept_for = "PT1M"',
+            "output_image: the code that obeys it needs `kept_until` be 'the minute its caller chose'",
+        ),
+        (
+            "retention.toml",
+            'kept_until = "the minute its caller chose"',
+            'kept_until = "the job ends"',
+            "$.classes.output_image: the code that obeys it needs",
+        ),
+        (
+            "retention.toml",
+            'erasure = "does not reach it"\nbecause = "it is the proof that an erasure happened, and it names nobody"',
+            'erasure = "reaches it"',
+            "$.classes.proofs.erasure: the code that obeys it does otherwise: 'does not reach it'",
+        ),
+        ("plans.toml", "[plans.anonymous]", "[plans.visitor]", "callers without an account need the plan `anonymous`"),
         ("retention.toml", 'ground = "legitimate interest" #', 'ground = "consent" #', "it needs the mode `opt_in`"),
         ("retention.toml", "[1, 2, 8, 31]", "[1, 2, 8]", "$.plans.api.retention.maximum: no backstop class"),
         ("plans.toml", 'traffic = "paid"', 'traffic = "free"', "$.plans.pro.traffic: there is no class `free`"),
         ("plans.toml", '["sfumato-embedded"]', '["other"]', "$.plans.anonymous.models: models.toml has no `other`"),
-        ("retention.toml", 'kept_for = "P7D"', 'kept_for = "-P7D"', "$.classes.logs.kept_for: not longer than nothing"),
-        ("retention.toml", 'kept_for = "P7D"', 'kept_for = "PT0S"', "$.classes.logs.kept_for: not longer than nothing"),
+        ("retention.toml", 'kept_for = "P7D"', 'kept_for = "-P7D"', "$.classes.logs.kept_for: longer than nothing"),
+        ("retention.toml", 'kept_for = "P7D"', 'kept_for = "PT0S"', "$.classes.logs.kept_for: longer than nothing"),
         ("retention.toml", "[1, 2, 8, 31]", "[1, 2, 8, 31, 31]", "$.backstop_days: 31 is there twice"),
         ("plans.toml", 'default = "PT1H"', 'default = "PT59S"', "anonymous.retention.default: shorter than 60 s"),
         ("plans.toml", 'default = "PT1H"', 'default = "-PT1H"', "anonymous.retention.default: shorter than 60 s"),
@@ -162,6 +187,10 @@ def test_a_wrong_value_is_refused_with_its_path(directory: Path, edit: Edit, nam
 def test_a_contradiction_is_named(directory: Path, edit: Edit, name: str, old: str, new: str, said: str):
     edit(name, old, new)
     assert said in error_of(directory)
+
+
+def test_the_code_says_of_each_class_how_it_ends():
+    assert set(OBEYED) == set(KeptClasses.__struct_fields__)
 
 
 def test_sizes_of_a_unet_are_multiples_of_eight(directory: Path, edit: Edit):
