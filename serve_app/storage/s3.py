@@ -78,13 +78,15 @@ class S3Store:
             raise StoreUnavailable(f"the bucket {self._bucket} does not exist")
 
     def _names(self, prefix: str, until: str | None) -> list[str]:
-        """S3 lists in order, page by page: the pages after `until` are not asked for."""
+        """Pages come in order, and are not asked for after `until`. Within a page the SDK hands out objects before
+        prefixes, so that a loose object says nothing about what is still to come."""
         names: set[str] = set()
         for entry in self._client.list_objects(self._bucket, prefix):
             name = str(entry.object_name)[len(prefix) :].rstrip("/")
-            if until is not None and name > until:
+            if until is None or name <= until:
+                names.add(name)
+            elif entry.is_dir:
                 break
-            names.add(name)
         return sorted(names)
 
     def _after(self, prefix: str, after: str | None, size: int) -> list[str]:

@@ -118,6 +118,14 @@ async def test_children_later_than_asked_are_not_looked_at(filled: ObjectStore):
     assert await filled.children("img/1d/", until="20261124T0532Z") == ["20261124T0531Z", "20261124T0532Z"]
 
 
+async def test_a_loose_object_that_sorts_later_hides_no_minute(filled: ObjectStore):
+    loose = ["img/1d/zzz", "img/1d/a"]
+    for key in loose:
+        await filled.put(key, b"anybody who may store anything may store this")
+    assert await filled.children("img/1d/", until="20261124T0531Z") == ["20261124T0531Z"]
+    await filled.delete(loose)
+
+
 async def test_batches_hand_out_every_key_once_while_they_are_deleted(store: ObjectStore):
     keys = [key_of(1, 31, digit) for digit in "0123456"]
     for key in keys:
