@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import errno
+import logging
 import os
 import re
 import secrets
@@ -13,8 +15,11 @@ from pathlib import Path
 from serve_app.errors import StoreUnavailable
 from serve_app.storage.store import ObjectGone
 
+log = logging.getLogger(__name__)
+
 ATTEMPTS = 5
-_KEY = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_KEY = re.compile(rf"{_NAME.pattern}(/{_NAME.pattern})*")
 
 
 class DirectoryStore:
@@ -22,11 +27,15 @@ class DirectoryStore:
     Emptied directories are removed.
 
     Until then it is an object of a name that nobody knows, beside its own: whatever removes those in their time removes
-    what a writer who was killed left half written.
+    what a writer who was killed left half written. Files of names that no key has are none of ours, and stay.
+
+    The root is made once, here. One that is missing later is not mounted: nothing can be said about what lies there.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        with contextlib.suppress(OSError):  # each call says what is wrong with it
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def put(self, key: str, data: bytes) -> None:
         await asyncio.to_thread(self._put, self._path(key), data)
@@ -57,7 +66,7 @@ class DirectoryStore:
         return self._root / key
 
     def _put(self, path: Path, data: bytes) -> None:
-        with _or_unavailable("written"):
+        with self._at_root("written"):
             partial, handle = self._open_beside(path)
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -83,16 +92,14 @@ class DirectoryStore:
         return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
 
     def _get(self, path: Path) -> bytes:
-        with _or_unavailable("read"):
+        with self._at_root("read"):
             try:
                 return path.read_bytes()
             except FileNotFoundError as error:
-                if self._root.is_dir():
-                    raise ObjectGone("no such object") from error
-                raise  # not mounted: nothing can be said about the object
+                raise ObjectGone("no such object") from error
 
     def _delete(self, paths: Sequence[Path]) -> None:
-        with _or_unavailable("emptied"):
+        with self._at_root("emptied"):
             for path in paths:
                 path.unlink(missing_ok=True)
             left = {parent for directory in {path.parent for path in paths} for parent in self._inside(directory)}
@@ -101,26 +108,24 @@ class DirectoryStore:
                     parent.rmdir()
 
     def _children(self, directory: Path, until: str | None) -> list[str]:
-        with _or_unavailable("read"):
+        with self._at_root("read"):
             entries = [entry for entry in _entries(directory) if until is None or entry.name <= until]
             return sorted(entry.name for entry in entries if entry.is_file() or any(_files(entry)))
 
     def _next(self, files: Iterator[Path], size: int) -> list[str]:
-        with _or_unavailable("read"):
+        with self._at_root("read"):
             return [file.relative_to(self._root).as_posix() for file in islice(files, size)]
 
     def _keys(self, directory: Path) -> list[str]:
-        with _or_unavailable("read"):
+        with self._at_root("read"):
             return sorted(file.relative_to(self._root).as_posix() for file in _files(directory))
 
     def _check(self) -> None:
-        with _or_unavailable("written"):
-            self._make(self._root)
+        with self._at_root("written"):
             with tempfile.TemporaryFile(dir=self._root):
                 pass
 
     def _make(self, directory: Path) -> None:
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for missing in reversed(self._inside(directory)):  # `parents=True` gives its mode to the last one only
             missing.mkdir(mode=0o700, exist_ok=True)
 
@@ -128,13 +133,14 @@ class DirectoryStore:
         """`directory` and what is above it below the root, innermost first."""
         return [path for path in (directory, *directory.parents) if self._root in path.parents]
 
-
-@contextlib.contextmanager
-def _or_unavailable(done: str) -> Generator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreUnavailable(f"the object directory cannot be {done}: {error.strerror}") from error
+    @contextlib.contextmanager
+    def _at_root(self, done: str) -> Generator[None]:
+        try:
+            if not self._root.is_dir():
+                raise FileNotFoundError(errno.ENOENT, "it is not there")
+            yield
+        except OSError as error:
+            raise StoreUnavailable(f"the object directory cannot be {done}: {error.strerror}") from error
 
 
 def _keep_names(directory: Path) -> None:
@@ -156,8 +162,12 @@ def _files(directory: Path) -> Iterator[Path]:
 
 
 def _entries(directory: Path) -> list[Path]:
-    """What goes while we look is not there."""
+    """Those whose names a key may have; none below a file. What goes while we look is not there."""
     try:
-        return list(directory.iterdir())
-    except FileNotFoundError:
+        found = list(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    ours = [entry for entry in found if _NAME.fullmatch(entry.name)]
+    if len(ours) < len(found):
+        log.warning("files that are no objects lie among the objects, and stay: %d", len(found) - len(ours))
+    return ours

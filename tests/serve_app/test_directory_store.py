@@ -101,9 +101,35 @@ async def test_a_file_in_place_of_the_directory_is_unavailable_and_neither_empty
             await call
 
 
-async def test_a_directory_that_is_not_mounted_does_not_make_images_gone(tmp_path: Path):
-    with pytest.raises(StoreUnavailable, match="cannot be read"):
-        await DirectoryStore(tmp_path / "objects").get(KEY)
+async def test_of_a_directory_that_is_not_mounted_nothing_is_said_and_none_takes_its_place(tmp_path: Path):
+    store = DirectoryStore(tmp_path / "objects")
+    await store.put(KEY, PLAIN)
+    (tmp_path / "objects").rename(tmp_path / "elsewhere")
+    batches = store.batches("img/", 9)
+    calls = (store.get(KEY), store.delete([KEY]), store.put(KEY, PLAIN), store.check(), store.keys("img/"))
+    for call in (*calls, store.children("img/"), anext(batches)):
+        with pytest.raises(StoreUnavailable, match="it is not there"):
+            await call
+    assert not (tmp_path / "objects").exists()
+    (tmp_path / "elsewhere").rename(tmp_path / "objects")
+    assert await store.get(KEY) == PLAIN
+
+
+async def test_a_file_that_is_no_object_stops_nothing_and_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    store = DirectoryStore(tmp_path)
+    await store.put(KEY, PLAIN)
+    strays = [place / ".DS_Store" for place in (tmp_path, tmp_path / "img", (tmp_path / KEY).parent)]
+    for stray in strays:
+        stray.write_bytes(b"from a file manager")
+    (tmp_path / "img" / "loose").write_bytes(b"where only directories should be")
+    assert await store.children("img/loose/") == []
+    [batch] = [batch async for batch in store.batches("img/1d/", 9)]
+    assert batch == await store.keys("img/1d/") == [KEY]
+    await store.delete(batch)
+    assert await store.children("img/") == ["loose"], "a minute with strays alone holds nothing"
+    assert all(stray.exists() for stray in strays)
+    assert "files that are no objects lie among the objects, and stay: 1" in caplog.text
+    assert "DS_Store" not in caplog.text
 
 
 async def test_what_a_killed_writer_left_goes_with_its_minute(tmp_path: Path):
