@@ -3,6 +3,7 @@
 from time import time
 
 from litestar import Litestar
+from valkey.asyncio import Valkey
 
 from cluster.day_keys import DayKeys
 from cluster.lifecycle import run_sweeper
@@ -16,6 +17,11 @@ from edge.domain.conduct import Clock, Conductor
 from edge.domain.deletions import Deletions
 from edge.domain.events import MemoryHub
 from edge.domain.keyring import Keyring
+from edge.domain.limits.gate import Gate
+from edge.domain.limits.limiter import Limiter
+from edge.domain.limits.memory import MemoryLimiter
+from edge.domain.limits.shared import SharedLimiter
+from edge.domain.limits.steady import SteadyLimiter
 from edge.domain.page_tokens import PageTokens
 from edge.domain.prompts import PromptSealer
 from edge.domain.receipts import Signer
@@ -40,6 +46,7 @@ def build_services(
     database = Database(open_engine(settings.database_url))
     store = open_store(settings.store)
     keyring = Keyring(settings.secret)
+    counter_store = open_counter_store(settings.valkey_url) if settings.valkey_url else None
     hub = MemoryHub(policies.retention.classes.job_events.duration.total_seconds())
     prompts = PromptSealer(database, policies.retention.classes.moderation_prompt.duration.total_seconds())
     forget_after_s = policies.retention.classes.job_state.duration.total_seconds()
@@ -52,9 +59,10 @@ def build_services(
         policies=policies,
         database=database,
         store=store,
-        counter_store=open_counter_store(settings.valkey_url) if settings.valkey_url else None,
+        counter_store=counter_store,
         generator=generator,
         hub=hub,
+        gate=Gate(_limiter(counter_store), policies.plans, clock),
         keyring=keyring,
         prompts=prompts,
         runs=runs,
@@ -72,6 +80,11 @@ def build_services(
         clock=clock,
         heartbeat_s=heartbeat_s,
     )
+
+
+def _limiter(counter_store: Valkey | None) -> Limiter:
+    local = MemoryLimiter()
+    return local if counter_store is None else SteadyLimiter(SharedLimiter(counter_store), local)
 
 
 async def run_sweeper_from(places: Places, keys: DayKeys, operator: OperatorSettings) -> None:

@@ -16,9 +16,10 @@ from litestar.template import TemplateConfig
 
 from edge.db.counter_store import require_forgetful
 from edge.db.migrate import migrate
-from edge.guards.auth import provide_caller
 from edge.guards.cross_site import RefusesCrossSite
 from edge.guards.envelope import Envelope
+from edge.guards.hosts import RefusesOtherHosts
+from edge.guards.limits import Limits, given_caller
 from edge.guards.refusals import reply_to_error
 from edge.routes.delivery import delivery_routes
 from edge.routes.generations import generation_routes
@@ -67,10 +68,10 @@ def create_app(services: Services) -> Litestar:
         ],
         dependencies={
             "services": Provide(lambda: services, sync_to_thread=False),
-            "caller": Provide(provide_caller, sync_to_thread=False),
+            "caller": Provide(given_caller, sync_to_thread=False),
         },
         exception_handlers={Exception: reply_to_error},
-        guards=[RefusesCrossSite(services)],
+        guards=[RefusesOtherHosts(services.settings), RefusesCrossSite(services), Limits(services)],
         lifespan=[partial(_open, services)],
         logging_config=None,  # Litestar's would print bodies, headers and queries
         openapi_config=OpenAPIConfig(
@@ -93,7 +94,7 @@ async def _open(services: Services, _: Litestar) -> AsyncGenerator[None]:
     if services.counter_store is not None:
         await require_forgetful(services.counter_store)
     try:
-        async with services.runs:
+        async with services.gate, services.runs:
             yield
     finally:
         await services.database.close()

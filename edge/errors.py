@@ -13,6 +13,8 @@ EdgeError
     ├── Gone                  410             gone: it was here and was deleted, by its time or by its owner
     ├── BodyTooLarge          413             body_too_large
     ├── UnsupportedMediaType  415             unsupported_media_type
+    ├── WrongHost             421             wrong_host: asked under a name that is not ours
+    ├── RateLimited           429             rate_limit_exceeded: which limit, and when there is room again
     ├── GenerationFailed      500, 503        the codes of `serve_app.errors`, and edge_lost
     ├── NotReady              503             not_ready: a probe's answer
     ├── NoDayKey              503             prompt_key_missing: a prompt cannot be kept sealed, so nothing is made
@@ -117,6 +119,16 @@ class BodyTooLarge(Refusal):
 class UnsupportedMediaType(Refusal):
     status = 415
     code = "unsupported_media_type"
+
+
+class WrongHost(Refusal):
+    status = 421
+    code = "wrong_host"
+
+
+class RateLimited(Refusal):
+    status = 429
+    code = "rate_limit_exceeded"
 
 
 class GenerationFailed(Refusal):

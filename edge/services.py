@@ -9,6 +9,7 @@ from edge.domain.conduct import Clock
 from edge.domain.deletions import Deletions
 from edge.domain.events import EventHub
 from edge.domain.keyring import Keyring
+from edge.domain.limits.gate import Gate
 from edge.domain.page_tokens import PageTokens
 from edge.domain.prompts import PromptSealer
 from edge.domain.receipts import Signer
@@ -33,6 +34,7 @@ class Services:
     counter_store: Valkey | None
     generator: Generator
     hub: EventHub
+    gate: Gate
     keyring: Keyring
     prompts: PromptSealer
     runs: Runs

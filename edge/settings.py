@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypedDict
 from urllib.parse import urlsplit
@@ -39,7 +40,8 @@ class Places(Struct, frozen=True, kw_only=True):
 
 class Settings(Places, frozen=True, kw_only=True):
     """`training_key` is the public half; without one nothing is copied for training. Without `valkey_url` this edge is
-    the only one."""
+    the only one. Only `trusted_proxies` may say whom they speak for; `allowed_hosts` are names besides `public_url`'s.
+    """
 
     port: int
     public_url: str
@@ -48,6 +50,8 @@ class Settings(Places, frozen=True, kw_only=True):
     serve_secret: str
     training_key: bytes | None = None
     valkey_url: str | None = None
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<edge settings: {self.public_url}>"
@@ -69,6 +73,8 @@ class Settings(Places, frozen=True, kw_only=True):
             serve_secret=_secret(env, "SFUMATO_SERVE_SECRET"),
             training_key=_public_key(env, "SFUMATO_TRAINING_KEY"),
             valkey_url=_valkey_url(env, "SFUMATO_VALKEY_URL"),
+            allowed_hosts=tuple(part.lower() for part in _parts(env, "SFUMATO_ALLOWED_HOSTS")),
+            trusted_proxies=_networks(env, "SFUMATO_TRUSTED_PROXIES"),
         )
 
 
@@ -126,6 +132,18 @@ def _valkey_url(env: Mapping[str, str], name: str) -> str | None:
     if not is_named:
         raise SettingsError(f"{name} must look like valkey://host:6379, or valkeys:// for TLS")
     return text
+
+
+def _parts(env: Mapping[str, str], name: str) -> list[str]:
+    return [part.strip() for part in env.get(name, "").split(",") if part.strip()]
+
+
+def _networks(env: Mapping[str, str], name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Raises SettingsError."""
+    try:
+        return tuple(ip_network(part) for part in _parts(env, name))
+    except ValueError as error:
+        raise SettingsError(f"{name} must list networks, as in 10.0.0.0/8, fd00::/8: {error}") from error
 
 
 def database_url(env: Mapping[str, str]) -> str:

@@ -7,10 +7,12 @@ import logging
 import secrets
 from http import HTTPMethod
 from time import perf_counter
+from typing import Any
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.guards.auth import FRESH_SESSION
+from edge.guards.limits import TAB
 
 log = logging.getLogger("sfumato.access")
 
@@ -43,7 +45,9 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         request_id = secrets.token_hex(8)
-        scope["state"] = state = {REQUEST_ID: request_id}  # our own: servers share theirs between requests
+        scope["state"] = state = dict[str, Any](
+            {REQUEST_ID: request_id}
+        )  # our own: servers share theirs between requests
         began = perf_counter()
         status = 0
 
@@ -51,6 +55,9 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if tab := state.get(TAB):
+                    await tab.settle()
+                    message["headers"] = [*message["headers"], *tab.headers()]
                 message["headers"] = self._complete(list(message["headers"]), state)
             await send(message)
 
@@ -66,7 +73,7 @@ class Envelope:
             }
             log.info("request", extra=told)
 
-    def _complete(self, headers: list[tuple[bytes, bytes]], state: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    def _complete(self, headers: list[tuple[bytes, bytes]], state: dict[str, Any]) -> list[tuple[bytes, bytes]]:
         headers += self._headers
         headers.append((b"x-request-id", state[REQUEST_ID].encode()))
         if not any(name == b"cache-control" for name, _ in headers):

@@ -61,7 +61,11 @@ def reply_to_error(request: AnyRequest, error: Exception) -> Response[ErrorReply
 
 
 def error_reply(refusal: Refusal) -> ErrorReply:
-    kind = "server_error" if status_of(refusal) >= 500 else "invalid_request_error"
+    match status_of(refusal):
+        case 429:
+            kind = "rate_limit_error"
+        case status:
+            kind = "server_error" if status >= 500 else "invalid_request_error"
     return ErrorReply(ErrorBody(refusal.message, kind, refusal.param, refusal.code))
 
 

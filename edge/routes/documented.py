@@ -14,11 +14,13 @@ _MEANINGS = {
     409: "It was cancelled meanwhile, by `DELETE /v1/generations/{id}`.",
     410: "It was here and is gone.",
     413: "The request is too large.",
+    421: "Asked under a host name that is not ours.",
+    429: "Too much in too short a time: try again after `Retry-After` seconds.",
     415: "The body is not `application/json`.",
     500: "Our fault.",
     503: "Try again after `Retry-After` seconds.",
 }
-_ALWAYS = (400, 403, 500, 503)
+_ALWAYS = (400, 403, 421, 429, 500, 503)
 
 
 def api_errors(*statuses: int) -> Documented:

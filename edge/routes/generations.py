@@ -9,10 +9,13 @@ from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParam
 
 from edge.db.rows import JobRow
 from edge.domain import jobs
+from edge.domain.limits.gate import PICTURES
 from edge.domain.orders import Order, order_job
 from edge.domain.owner import Caller, JobId
 from edge.domain.requests import JobRequest
 from edge.errors import BadInput, NotFound
+from edge.guards.auth import ApiRequest
+from edge.guards.limits import CHARGES, start_charged
 from edge.routes.deletion import Deleted, deleted
 from edge.routes.documented import api_errors
 from edge.routes.generation_events import follow_ended, follow_job
@@ -36,6 +39,7 @@ DryRun = Annotated[bool, QueryParameter(name="dry_run", description="Only quote;
     dto=StrictBody[JobRequest],
     return_dto=None,
     status_code=202,
+    opt={CHARGES: PICTURES},
     responses={
         200: ResponseSpec(Quote, description="The quote of a dry run.", generate_examples=False),
         202: ResponseSpec(Generation, description="Accepted.", generate_examples=False),
@@ -43,13 +47,18 @@ DryRun = Annotated[bool, QueryParameter(name="dry_run", description="Only quote;
     },
 )
 async def create_generation(
-    data: JSONBody[JobRequest], caller: GivenCaller, services: GivenServices, dry_run: DryRun = False
+    data: JSONBody[JobRequest],
+    request: ApiRequest,
+    caller: GivenCaller,
+    services: GivenServices,
+    dry_run: DryRun = False,
 ) -> Response[Generation | Quote]:
     order = order_job(data, caller.plan, services.policies, services.training)
     if dry_run:
         return Response(_quote(order, await services.generator.status(order.model)), status_code=200)
     unwatched = bool(data.cancel_when_unwatched)
-    run = await services.runs.start_job(caller, order, cancel_when_unwatched=unwatched)
+    start = partial(services.runs.start_job, caller, order, cancel_when_unwatched=unwatched)
+    run = await start_charged(request, services, order.n, start)
     reply = generation(run.job, [], run, caller, services)
     return Response(reply, headers={"Location": f"/v1/generations/{run.job_id}"})
 

@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from litestar import Response, Router, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 
 from edge.domain.events import Ended
+from edge.domain.limits.gate import PICTURES
 from edge.domain.orders import order_images
 from edge.domain.owner import Caller
 from edge.domain.requests import ImageRequest
 from edge.domain.run import Run
 from edge.guards.auth import ApiRequest
+from edge.guards.limits import CHARGES, start_charged
 from edge.routes.documented import api_errors
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.image_stream import stream_images
@@ -28,13 +31,15 @@ from edge.services import Services
     dto=StrictBody[ImageRequest],
     return_dto=None,
     status_code=200,
+    opt={CHARGES: PICTURES},
     responses={200: ResponseSpec(ImagesReply, generate_examples=False), **api_errors(409, 413, 415)},
 )
 async def generate_images(
     data: JSONBody[ImageRequest], request: ApiRequest, caller: GivenCaller, services: GivenServices
 ) -> Response[ImagesReply | None]:
     order = order_images(data, caller.plan, services.policies, services.training)
-    run = await services.runs.start_call(caller, order, keeps_some=bool(data.stream))
+    start = partial(services.runs.start_call, caller, order, keeps_some=bool(data.stream))
+    run = await start_charged(request, services, order.n, start)
     if data.stream:
         return EventStream(await stream_images(run, caller, services))  # pyright: ignore[reportReturnType]
     async with leaves_with_client(request, run):

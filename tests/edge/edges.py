@@ -16,6 +16,7 @@ from edge.app import create_app
 from edge.services import Services
 from edge.settings import Settings
 from policies.load import load_policies
+from policies.schema import Policies
 from serve_app.storage.opening import open_store
 from tests.edge.scripted_generator import ScriptedGenerator
 
@@ -106,12 +107,13 @@ def make_edge(
     heartbeat_s: float = 0.05,
     unwatched_s: float = 0.05,
     env: Mapping[str, str] = MappingProxyType({}),
+    policies: Policies | None = None,
 ) -> Edge:
     settings = Settings.from_env(env_for(home, SFUMATO_PUBLIC_URL=public_url, **env))
     generator = ScriptedGenerator(open_store(settings.store), clock)
     services = build_services(
         settings,
-        load_policies(settings.policies),
+        policies or load_policies(settings.policies),
         generator,
         clock=clock,
         heartbeat_s=heartbeat_s,
