@@ -9,7 +9,8 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from contextlib import ExitStack
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from edge.domain.prompts import day_of
 log = logging.getLogger(__name__)
 
 AHEAD_DAYS = 7  # as long as edges go on when the sweeper is dead
-SLACK = timedelta(days=1)  # beyond a day's end: clocks of edges differ
+SLACK_S = 86_400  # beyond a day's end: clocks of edges differ
 KEY_BYTES = 32
 _NAME = re.compile(r"(\d{4}-\d\d-\d\d)\.key")
 
@@ -61,10 +62,14 @@ class DayKeys:
         return self.private(day)
 
     def days(self) -> set[date]:
+        """Those that have a file. A name that is no day is none of ours."""
         if not self.directory.exists():
             return set()
-        named = (_NAME.match(file.name) for file in self.directory.iterdir())
-        return {date.fromisoformat(name[1]) for name in named if name}
+        named = [name[1] for file in self.directory.iterdir() if (name := _NAME.match(file.name))]
+        days = {name: _day_in(name) for name in named}
+        for name in sorted(name for name, day in days.items() if day is None):
+            log.warning("a key file is named by no day: %s", name)
+        return {day for day in days.values() if day is not None}
 
     def destroy(self, day: date) -> None:
         """Overwritten first: on many file systems that leaves nothing to recover."""
@@ -114,11 +119,13 @@ async def make_day_keys(keys: DayKeys, database: Database, now: float) -> None:
 
 
 async def destroy_day_keys(keys: DayKeys, database: Database, now: float) -> int:
-    """Those of days whose prompts have gone: the file first, then the row. Returns how many files."""
+    """Those of days whose prompts have gone: the file first, then the row. Returns how many files. Raises OSError of
+    one that cannot be destroyed, when the others are."""
     held = keys.days()
     spent = await database.read(partial(_spent, held=held, now=now))
-    for day in spent & held:
-        keys.destroy(day)
+    with ExitStack() as each_in_its_turn:
+        for day in spent & held:
+            each_in_its_turn.callback(keys.destroy, day)
     if spent:
         await database.write(partial(_unpublish, days=spent))
     return len(spent & held)
@@ -137,7 +144,7 @@ def _publish(db: Session, halves: Mapping[date, bytes]) -> list[date]:
 def _spent(db: Session, held: set[date], now: float) -> set[date]:
     """Days that are over and have no record left, whether the file, the row or both are still there."""
     days = held | set(db.scalars(select(DayKeyRow.day)))
-    over = {day for day in days if _end(day) + SLACK <= datetime.fromtimestamp(now, UTC)}
+    over = {day for day in days if day < day_of(now - SLACK_S)}
     return {day for day in over if db.scalar(select(PromptRow.id).where(PromptRow.made_on == day).limit(1)) is None}
 
 
@@ -145,5 +152,8 @@ def _unpublish(db: Session, days: set[date]) -> None:
     db.execute(delete(DayKeyRow).where(DayKeyRow.day.in_(days)))
 
 
-def _end(day: date) -> datetime:
-    return datetime.combine(day + timedelta(days=1), time(), UTC)
+def _day_in(name: str) -> date | None:
+    try:
+        return date.fromisoformat(name)
+    except ValueError:
+        return None

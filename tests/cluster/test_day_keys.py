@@ -130,3 +130,24 @@ async def test_a_destroyed_file_was_overwritten_first(keys: DayKeys, tmp_path: P
     keys.destroy(TODAY)
     assert len(second_name.read_bytes()) == len(held)
     assert second_name.read_bytes() != held
+
+
+async def test_a_file_that_is_named_by_no_day_keeps_no_key_from_being_destroyed(
+    database: Database, keys: DayKeys, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys.make(TODAY - timedelta(days=9))
+    for name in ("2026-99-99.key", "9999-12-31.key"):
+        (keys.directory / name).write_bytes(b"not made by us")
+    assert await destroy_day_keys(keys, database, START) == 1
+    assert {file.name for file in keys.directory.iterdir()} == {"2026-99-99.key", "9999-12-31.key"}
+    assert "a key file is named by no day: 2026-99-99" in caplog.text
+
+
+async def test_a_key_that_cannot_be_destroyed_keeps_no_other(database: Database, keys: DayKeys) -> None:
+    days = [TODAY - timedelta(days=ago) for ago in (9, 8, 7)]
+    for day in (days[0], days[2]):
+        keys.make(day)
+    (keys.directory / f"{days[1].isoformat()}.key").mkdir()
+    with pytest.raises(IsADirectoryError):
+        await destroy_day_keys(keys, database, START)
+    assert keys.days() == {days[1]}
