@@ -8,8 +8,10 @@ from pathlib import Path
 
 import msgspec
 from cyclopts import App
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
 
-from cluster.terminal import one_line
+from cluster.terminal import harmless, one_line
 from edge.domain.receipts import Claims, ReceiptBroken, read_receipt
 
 KEYS_AT = "/.well-known/jwks.json"
@@ -36,13 +38,13 @@ def verify(file: str, /, *, jwks: str = LOCAL) -> None:
     """
     with one_line(OSError, UnicodeDecodeError, NoKeys):
         text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
-        keys = _keys(jwks)
+        keys = keys_of(jwks)
     try:
         claims = read_receipt(text, keys)
     except ReceiptBroken as error:
         print(f"Not genuine: {error}.")  # noqa: T201  its answer
         sys.exit(1)
-    print("\n".join(in_plain_words(claims)))  # noqa: T201  its answer
+    print("\n".join(map(harmless, in_plain_words(claims))))  # noqa: T201  its answer
 
 
 def in_plain_words(claims: Claims) -> list[str]:
@@ -64,18 +66,25 @@ def in_plain_words(claims: Claims) -> list[str]:
     return [*lines, claims.undisclosed, f"Receipt {claims.jti}."]
 
 
-def _keys(source: str) -> dict[str, object]:
-    """Raises NoKeys, OSError."""
+def keys_of(source: str) -> dict[str, object]:
+    """A set of one key at least, so that what does not fit is the receipt. Raises NoKeys, OSError."""
     try:
-        if not source.startswith(("http://", "https://")):
-            return msgspec.json.decode(Path(source).read_bytes(), type=dict[str, object])
-        address = source if source.endswith(".json") else source.rstrip("/") + KEYS_AT
-        with urllib.request.urlopen(address, timeout=TIMEOUT_S) as reply:
-            return msgspec.json.decode(reply.read(), type=dict[str, object])
+        found = msgspec.json.decode(_read(source), type=dict[str, object])
+        if not KeySet.import_key_set(found).keys:  # pyright: ignore[reportArgumentType]  checked there
+            raise NoKeys(f"{source} holds no key")
     except urllib.error.URLError as error:
         raise NoKeys(f"{source} does not answer with its keys: {error.reason}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, JoseError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NoKeys(f"{source} holds no key set") from error
+    return found
+
+
+def _read(source: str) -> bytes:
+    if not source.startswith(("http://", "https://")):
+        return Path(source).read_bytes()
+    address = source if source.endswith(".json") else source.rstrip("/") + KEYS_AT
+    with urllib.request.urlopen(address, timeout=TIMEOUT_S) as reply:
+        return reply.read()
 
 
 def _time(at: int) -> str:
