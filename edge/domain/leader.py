@@ -1,14 +1,14 @@
 """One process at a time does what only one need do: a lease in the database, taken and renewed by compare-and-set.
 
 Leading is for economy, not for safety: whatever a leader does must be harmless when two do it. So a database that does
-not answer makes everybody a leader, since work that nobody does would be worse.
+not answer, or refuses, makes everybody a leader, since work that nobody does would be worse.
 """
 
 import asyncio
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 
 from sqlalchemy import or_, update
@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 from edge.db.database import Database
 from edge.db.rows import LeaseRow
 from edge.db.statements import add_missing, changed
-from edge.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -56,19 +55,24 @@ async def candidate(database: Database, name: str, clock: Callable[[], float]) -
     finally:
         standing.cancel()
         await asyncio.wait([standing])
-        with suppress(DatabaseUnavailable):
-            await database.write(partial(let_go, name=name, holder=holder))
+        await _asked(database, partial(let_go, name=name, holder=holder))
 
 
 async def _stand(database: Database, name: str, holder: str, clock: Callable[[], float], leads: asyncio.Event) -> None:
     while True:
-        try:
-            is_held = await database.write(partial(hold, name=name, holder=holder, now=clock()))
-        except DatabaseUnavailable:
-            is_held = True
+        is_held = await _asked(database, partial(hold, name=name, holder=holder, now=clock())) is not False
         if is_held and not leads.is_set():
             log.info("leads: %s", name)
             leads.set()
         elif not is_held:
             leads.clear()
         await asyncio.sleep(RENEW_S)
+
+
+async def _asked(database: Database, about: Callable[[Session], bool | None]) -> bool | None:
+    """None where nothing was answered."""
+    try:
+        return await database.write(about)
+    except Exception as error:  # noqa: BLE001  whatever is wrong with the lease, the work must be done
+        log.warning("the lease cannot be read or written: %s", type(error).__name__)
+        return None

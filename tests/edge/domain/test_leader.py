@@ -2,6 +2,7 @@ import asyncio
 from functools import partial
 
 import pytest
+from sqlalchemy import text
 
 from edge.db.database import Database
 from edge.domain import leader
@@ -64,3 +65,10 @@ async def test_a_database_that_does_not_answer_stops_nobody(database: Database, 
     monkeypatch.setattr(database, "write", silent)
     async with candidate(database, "sweeper", Clock()) as leads:
         await asyncio.wait_for(leads.wait(), 5)
+
+
+async def test_a_database_that_refuses_stops_nobody_and_is_said(database: Database, caplog: pytest.LogCaptureFixture):
+    await database.write(lambda db: db.execute(text("ALTER TABLE lease RENAME TO away")))
+    async with candidate(database, "sweeper", Clock()) as leads:
+        await asyncio.wait_for(leads.wait(), 5)
+    assert "the lease cannot be read or written" in caplog.text
