@@ -81,6 +81,13 @@ class S3Server:
 def valkey(**settings: object) -> Generator[str]:
     """A real Valkey, in memory unless `settings` say otherwise; its address."""
     [port] = free_ports(1)
+    with valkey_on(port, **settings) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def valkey_on(port: int, **settings: object) -> Generator[str]:
+    """The same on a port of the test's choice: one that died comes back where it was."""
     with ValkeyServer(port=port, config=settings):
         yield f"valkey://127.0.0.1:{port}"
 

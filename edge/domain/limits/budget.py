@@ -4,6 +4,10 @@ A share belongs to the minute it was taken in and lapses with it. So together th
 is, and at most a share for each edge less.
 """
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
 from edge.domain.limits.limiter import Take
 from edge.domain.limits.windows import MINUTE_MS, Standing, Window
 from policies.schema import AnonymousBudget
@@ -18,6 +22,17 @@ class Budget:
         self._left = 0
         self._minute = 0
         self._seen: Standing | None = None
+        self._asking = asyncio.Lock()
+
+    @asynccontextmanager
+    async def turn(self, images: int, now_ms: int) -> AsyncGenerator[None]:
+        """To reserve inside, at once. One asks the store for a share at a time, and the others hand out of it."""
+        if not self._has(images, now_ms):
+            async with self._asking:
+                if not self._has(images, now_ms):
+                    yield
+                    return
+        yield
 
     def reserve(self, images: int, now_ms: int) -> tuple[int, Take]:
         """What is handed out from the share at hand, and what to ask the store for: it looks even where that is
@@ -44,6 +59,10 @@ class Budget:
             return False
         now = self._seen.at(now_ms)
         return now.used > self._policy.proof_above * now.window.limit
+
+    def _has(self, images: int, now_ms: int) -> bool:
+        self._lapse(now_ms)
+        return self._left >= images
 
     def _lapse(self, now_ms: int) -> None:
         if self._minute != now_ms // MINUTE_MS:

@@ -103,10 +103,15 @@ class Gate:
     async def pictures(self, asker: Asker, images: int, proof: Take | None = None) -> Charge:
         """A call for so many pictures, its place among the caller's jobs included. Follow it, or give it back."""
         takes = self._takes(asker, PICTURES, images)
+        own = tuple(take for take in takes if take.window.unit == "images")
         if refused := self._recall(takes + self._of_budget(asker, images)):
             return refused
-        own = tuple(take for take in takes if take.window.unit == "images")
-        return await self._take_pictures(asker, images, takes + ((proof,) if proof else ()), own)
+        takes += (proof,) if proof else ()
+        if not asker.is_anonymous:
+            return await self._take_pictures(asker, images, takes, own)
+        async with self._budget.turn(images, self.now_ms):
+            refused = self._recall(self._of_budget(asker, images))
+            return refused or await self._take_pictures(asker, images, takes, own)
 
     async def give_back(self, charge: Charge) -> None:
         """The pictures did not begin, through no fault of the caller's. The request stays counted."""

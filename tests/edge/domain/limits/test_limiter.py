@@ -41,6 +41,7 @@ async def test_many_at_once_share_a_limit_exactly(edges: Edges) -> None:
     assert await admitted(edges, 500, ask) == 37
 
 
+@pytest.mark.long
 async def test_ten_thousand_at_once_share_a_limit_exactly(edges: Edges) -> None:
     ask = Ask(NOON_MS, (Take("session:a", window(1234), 1), Take("session:a", window(5000, DAY_MS, "day"), 1)))
     assert await admitted(edges, 10_000, ask) == 1234
