@@ -21,7 +21,7 @@ BADLY_SEALED = "sealed to another key than this one, and left out"
 
 
 async def run_export(env: Mapping[str, str], directory: Path, key: Path) -> str:
-    """What to say. Raises SettingsError, PolicyError, KeyFileError, OSError, StoreUnavailable, DatabaseUnavailable."""
+    """What to say. Raises SettingsError, PolicyError, KeyFileError, and what `export` raises."""
     private = read_training_key(key)
     policies = load_policies(Path(env["SFUMATO_POLICIES"]) if env.get("SFUMATO_POLICIES") else None)
     store = open_store(_store(env))

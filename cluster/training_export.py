@@ -2,11 +2,12 @@
 
 Every consent is checked at the moment its picture is written, and marked as exported first, so that a withdrawal from
 then on is listed by `list_withdrawn`. A run over a directory of an earlier one goes on where that stopped, and removes
-what may no longer be there.
+what may no longer be there: of pictures that an export wrote, and of nothing else.
 """
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,11 @@ from serve_app.training import CopyBroken, TrainingCopy, open_copy
 MANIFEST = "manifest.jsonl"
 PICTURES = "pictures"
 BATCH = 16  # pictures in memory at once
+_OURS = re.compile(r"[0-9a-f]{32}\.(png|webp|jpeg)(\.partial)?")
+
+
+class ForeignDirectory(Exception):
+    """Something lies there that no export wrote."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -79,7 +85,10 @@ class Source:
 async def export(
     directory: Path, key: X25519PrivateKey, source: Source, told: Callable[[int], None] = lambda _: None
 ) -> Exported:
-    """`told` hears how many are written, after each few. Raises OSError, StoreUnavailable, DatabaseUnavailable."""
+    """`told` hears how many are written, after each few.
+
+    Raises ForeignDirectory, OSError, StoreUnavailable, DatabaseUnavailable.
+    """
     shelf = Shelf(directory)
     allowed = await _allowed_of(shelf.entries.keys(), source)
     dropped = shelf.keep_only(allowed)
@@ -103,20 +112,27 @@ async def list_withdrawn(database: Database, since: datetime | None = None) -> l
 
 
 class Shelf:
-    """The directory: `entries` are those of the manifest whose picture is there."""
+    """The directory, made where it is missing: `entries` are those of the manifest whose picture is there.
+
+    Raises ForeignDirectory, and has changed nothing then.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        (directory / PICTURES).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._pictures = directory / PICTURES
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (directory / MANIFEST).exists() and self._pictures.exists() and any(self._pictures.iterdir()):
+            raise ForeignDirectory(f"{self._pictures} holds files of no export (no {MANIFEST}): name another directory")
         self.entries = {entry.id: entry for entry in self._read() if (directory / entry.file).is_file()}
+        self._pictures.mkdir(mode=0o700, exist_ok=True)
 
     def keep_only(self, ids: Collection[str]) -> int:
         """Removes the other pictures, their lines, and whatever a run that was cut off left. How many pictures."""
         dropped = [entry for entry in self.entries.values() if entry.id not in ids]
         self.entries = {entry.id: entry for entry in self.entries.values() if entry.id in ids}
         named = {self._directory / entry.file for entry in self.entries.values()}
-        for file in (self._directory / PICTURES).iterdir():
-            if file not in named:
+        for file in self._pictures.iterdir():
+            if _OURS.fullmatch(file.name) and file not in named:
                 file.unlink()
         lines = b"".join(map(_line, self.entries.values()))
         _write(self._directory / MANIFEST, lines)
@@ -140,13 +156,14 @@ class Shelf:
         self.entries[entry.id] = entry
 
     def _read(self) -> Iterator[Entry]:
-        """A line that a run cut off in the middle is no line."""
+        """A last line that a run cut off in the middle is no line."""
         manifest = self._directory / MANIFEST
-        for line in manifest.read_bytes().splitlines() if manifest.exists() else []:
+        for line in manifest.read_bytes().splitlines(keepends=True) if manifest.exists() else []:
             try:
                 yield msgspec.json.decode(line, type=Entry)
-            except msgspec.DecodeError:
-                continue
+            except msgspec.DecodeError as error:
+                if line.endswith(b"\n"):
+                    raise ForeignDirectory(f"{manifest} was written by no export: name another directory") from error
 
 
 async def _open(row: ConsentRow, key: X25519PrivateKey, store: ObjectStore) -> TrainingCopy | CopyBroken | None:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import delete, select, update
 
-from cluster.training_export import BATCH, Exported, Source, export, list_withdrawn
+from cluster.training_export import BATCH, Exported, ForeignDirectory, Source, export, list_withdrawn
 from cluster.training_key import KeyFileError, make_training_key, public_half, read_training_key
 from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
@@ -98,6 +98,7 @@ async def test_pictures_and_a_line_for_each_come_out_for_the_operator_only(house
     assert all(row.exported_at == int(NOW) for row in await house.rows())
     assert stat.S_IMODE((house.shelf / first["file"]).stat().st_mode) == 0o600
     assert stat.S_IMODE((house.shelf / "manifest.jsonl").stat().st_mode) == 0o600
+    assert stat.S_IMODE(house.shelf.stat().st_mode) == stat.S_IMODE((house.shelf / "pictures").stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize("gone", ["withdrawn", "session", "time", "object"])
@@ -174,10 +175,35 @@ async def test_a_run_that_was_cut_off_is_continued(house: House, tmp_path: Path)
     (house.shelf / house.manifest[0]["file"]).unlink()
     with (house.shelf / "manifest.jsonl").open("a") as manifest:
         manifest.write('{"id": "cut in the mid')
-    (house.shelf / "pictures" / "left.webp.partial").write_bytes(b"half a")
+    (house.shelf / "pictures" / f"{'f' * 32}.webp.partial").write_bytes(b"half a")
 
     assert await house.export() == Exported(BATCH + 1, BATCH - 1, 0, 0)
     assert len({line["id"] for line in house.manifest}) == len(house.manifest) == len(house.pictures) == 2 * BATCH
+
+
+async def test_what_no_export_wrote_is_never_touched(house: House):
+    await house.add(2)
+    await house.export()
+    album = house.shelf / "pictures" / "album"
+    album.mkdir()
+    (house.shelf / "pictures" / "wedding.jpg").write_bytes(b"mine")
+    await house.withdraw(0)
+    assert await house.export() == Exported(0, 1, 1, 0)
+    assert {"album", "wedding.jpg"} <= set(house.pictures)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("pictures/wedding.jpg", b"mine"), ("manifest.jsonl", b'{"file_name": "cat.png"}\n')]
+)
+async def test_a_directory_of_somebody_else_is_refused_and_left_as_it_was(house: House, name: str, content: bytes):
+    await house.add(1)
+    theirs = house.shelf / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(content)
+    with pytest.raises(ForeignDirectory, match="name another directory"):
+        await house.export()
+    assert [file.read_bytes() for file in house.shelf.rglob("*") if file.is_file()] == [content]
+    assert [row.exported_at for row in await house.rows()] == [None]
 
 
 async def test_a_withdrawal_while_a_picture_is_written_is_listed(house: House):
