@@ -43,11 +43,9 @@ def up(
         Port of the page and the API. Default: SFUMATO_PORT or 8080.
     """
     from cluster.home import HomeError
-    from cluster.traces import forbid_core_dumps
     from cluster.up import run_up
     from policies.load import PolicyError, load_policies
 
-    forbid_core_dumps()
     with one_line(HomeError, PolicyError):
         sys.exit(run_up(os.environ, load_policies(_own_policies()), no_ray=no_ray, home=home, port=port))
 
@@ -73,7 +71,7 @@ def edge(*, host: str = "127.0.0.1", in_process: Flag = False, tied: Tied = Fals
     from edge.settings import Settings
     from policies.load import PolicyError, load_policies
 
-    _begin(tied)
+    _tie(tied)
     with one_line(SettingsError, PolicyError, HomeError):
         settings = Settings.from_env(os.environ)
         policies = load_policies(settings.policies)
@@ -113,7 +111,7 @@ def serve(*, address: str | None = None, tied: Tied = False) -> None:
     from policies.load import PolicyError, load_policies
     from serve_app.settings import Settings, SettingsError, require_models
 
-    _begin(tied)
+    _tie(tied)
     with one_line(SettingsError, PolicyError, HomeError):
         settings = Settings.from_env(os.environ)
         if not settings.serve_secret:
@@ -142,7 +140,7 @@ def sweep(*, tied: Tied = False) -> None:
     from edge.settings import Places
     from policies.load import PolicyError
 
-    _begin(tied)
+    _tie(tied)
     with one_line(SettingsError, PolicyError, HomeError):
         places, operator = Places.from_env(os.environ), OperatorSettings.from_env(os.environ)
         keep_temporary_files(places.home)
@@ -182,9 +180,7 @@ def bench(*rows: str, rounds: int = 5, seconds: float = 8.0) -> None:
 
     set_ray_environment(os.environ, alone=True)
     from cluster.bench.bench import UnknownRow, run_bench
-    from serve_app.logs import configure_logging
 
-    configure_logging()
     with one_line(UnknownRow):
         run_bench(rows, rounds=rounds, seconds=seconds)
 
@@ -281,19 +277,22 @@ def export_training(directory: Path, *, key: Path) -> None:
     Parameters
     ----------
     directory
-        Made where it is missing, readable for you only.
+        Made where it is missing, readable for you only. Nothing that no export wrote is touched.
     key
         File of the private half, as `up` or `sfumato training key` made it.
     """
     import asyncio
 
     from cluster.training_commands import run_export
+    from cluster.training_export import ForeignDirectory
     from cluster.training_key import KeyFileError
     from edge.errors import DatabaseUnavailable, SettingsError
     from policies.load import PolicyError
     from serve_app.errors import StoreUnavailable
 
-    with one_line(KeyFileError, SettingsError, PolicyError, DatabaseUnavailable, StoreUnavailable, OSError):
+    with one_line(
+        KeyFileError, ForeignDirectory, SettingsError, PolicyError, DatabaseUnavailable, StoreUnavailable, OSError
+    ):
         print(asyncio.run(run_export(os.environ, directory, key)))  # noqa: T201  its answer
 
 
@@ -359,16 +358,18 @@ def reads() -> None:
 
 
 def main() -> None:
-    app()
-
-
-def _begin(tied: bool) -> None:
-    from cluster.tie import end_with_starter
+    """Any command may hold pictures, prompts or keys: none leaves a dump, and none logs a library's words."""
     from cluster.traces import forbid_core_dumps
     from serve_app.logs import configure_logging
 
     forbid_core_dumps()
     configure_logging()
+    app()
+
+
+def _tie(tied: bool) -> None:
+    from cluster.tie import end_with_starter
+
     if tied:
         end_with_starter()
 

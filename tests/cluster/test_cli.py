@@ -136,3 +136,24 @@ def test_a_preset_is_a_whole_set_of_policies_that_holds_together(tmp_path: Path)
     assert "all agree" in sfumato("policies", "check", "mine", cwd=tmp_path).stdout
     again = sfumato("policies", "preset", "european", "mine", cwd=tmp_path)
     assert (again.returncode, again.stdout) == (2, "")
+
+
+PROBE = """
+import logging, resource, sys
+from cluster import cli
+@cli.app.command
+def probe():
+    logging.getLogger("urllib3.connectionpool").warning("Retrying /bucket/training/%s", "a-key")
+    print(resource.getrlimit(resource.RLIMIT_CORE))
+sys.argv = ["sfumato", "probe"]
+cli.main()
+"""
+
+
+def test_no_command_dumps_core_or_logs_the_words_of_a_library(tmp_path: Path):
+    ended = subprocess.run(
+        [sys.executable, "-c", PROBE], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "(0, 0)\n"
+    assert "urllib3" in ended.stderr
+    assert "a-key" not in ended.stderr
