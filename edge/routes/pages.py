@@ -16,7 +16,6 @@ from edge.guards.auth import ApiRequest, cookie_name, cookie_session, says_gpc
 from edge.routes.given import GivenServices
 from edge.routes.models import cards_of
 from edge.routes.privacy import policy_in_words
-from edge.routes.training import TRAINED
 from edge.services import Services
 
 
@@ -31,8 +30,7 @@ async def front_page(request: ApiRequest, services: GivenServices) -> Template:
             "max_images": plan.max_images,
             "version": version("sfumato"),
             "training": await _usual_training(request, services),
-            "trained": TRAINED,
-            **policy_in_words(services.policies),
+            **policy_in_words(services),
         },
         cookies=[session_cookie(visiting_session(request, services), services)],
     )

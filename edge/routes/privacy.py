@@ -13,8 +13,9 @@ from edge.domain.reports import HourlyReport, RulesReport, SweepReport, read_can
 from edge.domain.standing import Standing, utc_minute
 from edge.routes.documented import api_errors, problems
 from edge.routes.given import GivenServices
-from policies.publish import Published, in_words, published
-from policies.schema import Policies
+from edge.routes.training import TRAINED
+from edge.services import Services
+from policies.publish import Published, in_words, iso, published
 
 SHORTEST, LONGEST = timedelta(minutes=1), timedelta(days=730)  # the ends of the page's scale of times
 
@@ -39,7 +40,7 @@ async def global_privacy_control(services: GivenServices) -> GlobalPrivacyContro
 
 @get("/privacy", include_in_schema=False)
 async def privacy_page(services: GivenServices) -> Template:
-    return Template("privacy.html", context={**policy_in_words(services.policies), "share": share_of_scale})
+    return Template("privacy.html", context={**policy_in_words(services), "share": share_of_scale})
 
 
 @get("/privacy/status", include_in_schema=False)
@@ -55,13 +56,21 @@ async def status_page(services: GivenServices) -> Template:
     return Template("status.html", context=context)
 
 
-def policy_in_words(policies: Policies) -> dict[str, object]:
-    """What a page needs to say what is kept, from the one source."""
-    policy = published(policies)
+def policy_in_words(services: Services) -> dict[str, object]:
+    """What a page needs to say what is kept, from the one source.
+
+    `copying`: what becomes of a visitor's picture here, which is never copied where no training key is set.
+    `has_backstop`: the pictures lie in a store that has rules of its own.
+    """
+    policy, terms = published(services.policies), services.training
     return {
         "policy": policy,
         "kept": {kept.name: kept for kept in policy.classes},
         "plan": policy.plans["anonymous"],
+        "copying": terms.mode if terms.order else "never",
+        "has_backstop": services.settings.store.s3_url is not None,
+        "longest": iso(max(plan.retention.maximum for plan in services.policies.plans.plans.values())),
+        "trained": TRAINED,
         "words": words_of,
     }
 

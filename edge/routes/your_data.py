@@ -30,7 +30,7 @@ from edge.routes.privacy import policy_in_words
 from edge.routes.privacy_me import CLEAR, ERASE, no_cookie
 from edge.routes.receipts import ReceiptIdPath
 from edge.routes.stored_images import find_image
-from edge.routes.training import TRAINED, WORDS, say
+from edge.routes.training import WORDS, say
 from edge.services import Services
 from policies.publish import in_one_unit
 
@@ -185,7 +185,6 @@ async def _page(caller: Caller, services: Services, *, notice: str | None = None
         "gpc": caller.gpc,
         "answer": (answer := decide(asked, services.training)),
         "answer_in_words": WORDS[answer.because],
-        "trained": TRAINED,
         "issue_token": partial(services.page_tokens.issue, caller.owner, PAGE, now),
     }
     return Template("your-data.html", context=context, status_code=409 if notice else 200)
@@ -210,7 +209,7 @@ def _to_receipt(deletion: Deletion) -> Redirect:
 
 
 def _words(services: Services) -> dict[str, object]:
-    return {**policy_in_words(services.policies), "utc": utc_minute}
+    return {**policy_in_words(services), "utc": utc_minute}
 
 
 your_data_routes = Router(

@@ -7,6 +7,7 @@ import importlib
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
 from importlib import resources
@@ -16,10 +17,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from httpx2 import ASGITransport, AsyncClient
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from cluster.lifecycle import EACH_MINUTE, sweep_once
+from edge.app import create_app
 from edge.db.rows import Base
 from edge.domain.training import terms_of
 from policies.load import load_policies
@@ -27,7 +30,7 @@ from policies.presets import FILES
 from policies.publish import TRAINING, in_words, iso, lifecycle_rules
 from serve_app.contract import StoreOrder, TrainingOrder
 from serve_app.storage.keys import ImageKey, delete_minute
-from tests.edge.edges import Clock, Edge, make_edge
+from tests.edge.edges import BASE_URL, Clock, Edge, make_edge
 from tests.sweeping import parts_of
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +116,7 @@ class PageReader(HTMLParser):
 
 
 async def page_and_data_agree(edge: Edge) -> Any:
-    page = PageReader((await edge.client.get("/privacy")).text)
+    page = PageReader(await privacy_page_with_a_backstop(edge))
     policy = (await edge.client.get("/v1/privacy/retention")).json()
     for kept in policy["classes"]:
         if "kept_for" in kept:
@@ -129,6 +132,16 @@ async def page_and_data_agree(edge: Edge) -> Any:
     for rule in policy["backstop"]:
         assert re.search(rf"<code>{rule['prefix']}</code></th><td>{rule['days']} day", status)
     return policy
+
+
+async def privacy_page_with_a_backstop(edge: Edge) -> str:
+    """As it reads where the store has rules; of a directory it does not promise any."""
+    store = msgspec.structs.replace(edge.services.settings.store, s3_url="http://127.0.0.1:9")
+    settings = msgspec.structs.replace(edge.services.settings, store=store)
+    app = create_app(replace(edge.services, settings=settings))
+    transport = ASGITransport(app)  # pyright: ignore[reportArgumentType]  both mean ASGI
+    async with AsyncClient(transport=transport, base_url=BASE_URL) as client:
+        return (await client.get("/privacy")).text
 
 
 async def images_go_when_the_data_says(edge: Edge, policy: Any) -> None:

@@ -1,10 +1,14 @@
 """The policy as people and programs read it, and what they learn when a promise does not hold."""
 
+import base64
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from httpx2 import Response
 
 from edge.db.rows import CanaryRow
@@ -21,7 +25,7 @@ def edge(edge_on_each_database: Edge) -> Edge:
 
 
 DAY_S = 86_400
-QUESTIONS = ("kept?", "training?", "see them?", "stored?", "delete?")
+PUBLIC = base64.b64encode(X25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
 
 
 def words(page: Response) -> str:
@@ -58,21 +62,95 @@ async def test_global_privacy_control_is_said_to_be_obeyed_since_the_policy_in_f
     assert reply.json() == {"gpc": True, "lastUpdate": str(edge.services.policies.retention.effective)}
 
 
-async def test_five_questions_are_answered_with_the_numbers_in_force(edge: Edge) -> None:
-    page = words(await edge.client.get("/privacy"))
-    assert all(question in page for question in QUESTIONS)
-    for answer in ("1 hour, then deleted", "Unless you say no", "Only whom you give the address", "30 days, sealed"):
-        assert answer in page
+ANSWERS: dict[str, dict[str, str]] = {
+    "opt_out": {
+        "Are my pictures kept?": "1 hour, then deleted; a copy for training up to 365 days, unless you say no",
+        "Are they used for training?": "Unless you say no",
+        "Does anyone else see them?": "Whom you give the address; and the operator, where a copy is made",
+        "Are prompts stored?": "30 days, sealed; with a copy for training up to 365 days",
+        "How do I delete?": "Any time, at once",
+    },
+    "opt_in": {
+        "Are my pictures kept?": "1 hour, then deleted Choose up to 1 day",
+        "Are they used for training?": "Only if you say yes",
+        "Does anyone else see them?": "Only whom you give the address",
+        "Are prompts stored?": "30 days, sealed To answer",
+        "How do I delete?": "Any time, at once",
+    },
+    "never": {
+        "Are my pictures kept?": "1 hour, then deleted Choose up to 1 day",
+        "Are they used for training?": "No Nothing made here",
+        "Does anyone else see them?": "Only whom you give the address",
+        "Are prompts stored?": "30 days, sealed To answer",
+        "How do I delete?": "Any time, at once",
+    },
+}
+
+
+@asynccontextmanager
+async def edge_with(home: Path, mode: str, **env: str) -> AsyncGenerator[Edge]:
+    """An edge whose policy has this mode of training."""
+    write_preset("european", home / "policies")
+    retention = home / "policies" / "retention.toml"
+    retention.write_text(retention.read_text().replace('mode = "opt_in" #', f'mode = "{mode}" #').replace(
+        'ground = "consent" #', 'ground = "legitimate interest" #'))  # fmt: skip
+    async with make_edge(home, Clock(), env={"SFUMATO_POLICIES": str(home / "policies"), **env}).opened() as edge:
+        yield edge
+
+
+@pytest.mark.parametrize("mode", ANSWERS)
+async def test_five_questions_are_answered_as_is_true_in_this_mode_of_training(tmp_path: Path, mode: str) -> None:
+    async with edge_with(tmp_path, mode, SFUMATO_TRAINING_KEY=PUBLIC) as edge:
+        page = words(await edge.client.get("/privacy"))
+    for question, answer in ANSWERS[mode].items():
+        assert f"{question} {answer}" in page
     assert "Copies in backups are gone within 31 days" in page
-    assert "a model that has learned from a picture is not untrained" in page
     assert edge.services.policies.retention.undisclosed in page
+    journey = page[page.index("The journey of a prompt") : page.index("All that is kept")]
+    copied = {"opt_out": "Unless you say no, a copy of both", "opt_in": "Only if you say yes, a copy of both"}
+    assert ("a copy of both" in journey, "the copy for training after 365 days" in journey) == (mode != "never",) * 2
+    assert copied.get(mode, "") in journey
+    assert ("a model that has learned from a picture is not untrained" in page) == (mode != "never")
+
+
+async def test_where_no_key_is_set_no_page_speaks_of_copies_as_if_they_were_made(edge: Edge) -> None:
+    page, front = words(await edge.client.get("/privacy")), words(await edge.client.get("/"))
+    assert "Are they used for training? Not now No key for copies is set here" in page
+    assert "1 hour, then deleted Choose" in page
+    assert "a copy of both" not in page
+    assert "Nothing is copied for training." in front
+    assert "Training allowed" not in front
+
+
+async def test_the_front_page_says_in_sight_how_long_a_copy_for_training_is_kept(tmp_path: Path) -> None:
+    async with edge_with(tmp_path, "opt_out", SFUMATO_TRAINING_KEY=PUBLIC) as edge:
+        front = await edge.client.get("/")
+    assert '<p id="training-note" class="aside"><b>Training allowed</b>' in front.text
+    assert words(front).count("365 days at most") == 2
+
+
+async def test_a_backstop_is_promised_only_where_the_store_has_one(tmp_path: Path) -> None:
+    async with edge_with(tmp_path / "a", "opt_out") as edge:
+        page = words(await edge.client.get("/privacy"))
+    assert "nothing but the deleter removes them" in page
+    for promise in ("the store by itself", "prove that it runs", "Two clocks"):
+        assert promise not in page
+    store = {"S3_URL": "http://127.0.0.1:9", "S3_BUCKET": "b", "S3_ACCESS_KEY": "k", "S3_SECRET_KEY": "s"}
+    async with edge_with(
+        tmp_path / "b", "opt_out", **{f"SFUMATO_{name}": value for name, value in store.items()}
+    ) as edge:
+        page = words(await edge.client.get("/privacy"))
+    for promise in ("1 day the store by itself: 2 days", "prove that it runs", "Two clocks"):
+        assert promise in page
+    assert "Pictures lie in a directory here" not in page
 
 
 async def test_the_page_follows_the_policy_and_not_the_code(tmp_path: Path) -> None:
     write_preset("european", tmp_path / "policies")
     plans = tmp_path / "policies" / "plans.toml"
     plans.write_text(plans.read_text().replace('default = "PT1H"', 'default = "PT90M"'))
-    edge = make_edge(tmp_path, Clock(), env={"SFUMATO_POLICIES": str(tmp_path / "policies")})
+    env = {"SFUMATO_POLICIES": str(tmp_path / "policies"), "SFUMATO_TRAINING_KEY": PUBLIC}
+    edge = make_edge(tmp_path, Clock(), env=env)
     async with edge.opened():
         page, front = words(await edge.client.get("/privacy")), words(await edge.client.get("/"))
     assert "1 hour 30 minutes, then deleted" in page
