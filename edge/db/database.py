@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from edge.db.rows import Base
 from edge.db.statements import Share
 from edge.errors import DatabaseUnavailable
 
@@ -27,6 +28,7 @@ T = TypeVar("T")
 Work = Callable[[Session], T]
 MAX_SHARED = 256
 BUSY_TIMEOUT_MS = 5_000
+COMPACT_TIMEOUT_MS = 250
 UNAVAILABLE = (InterfaceError, InternalError, OperationalError, PoolTimeout, PostgresError, OSError)
 
 
@@ -65,13 +67,38 @@ class Database:
             self._writing = asyncio.create_task(self._write_pending())
         return await pending.done
 
+    @property
+    def overwrites(self) -> bool:
+        """Whether nothing of a deleted row is left in the files after `compact`. PostgreSQL frees the space, and
+        overwrites it, like its log, when it is used again."""
+        return self.engine.dialect.name == "sqlite"
+
     async def compact(self) -> None:
-        """Overwrite what deleted rows left in SQLite's log; others see to it themselves. Raises DatabaseUnavailable."""
-        if self.engine.dialect.name != "sqlite":
-            return
+        """Give up what deleted rows left in the files. Raises DatabaseUnavailable.
+
+        That is also raised where a reader still looks at the rows as they were: nobody waits for it.
+        """
         with or_unavailable():
-            async with self.engine.connect() as connection:
-                await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+            if self.overwrites:
+                await self._empty_log()
+            else:
+                await self._vacuum()
+
+    async def _empty_log(self) -> None:
+        async with self.engine.connect() as connection:
+            await connection.execute(text(f"PRAGMA busy_timeout = {COMPACT_TIMEOUT_MS}"))
+            try:
+                is_busy, _, _ = (await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))).one()
+            finally:
+                await connection.execute(text(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}"))
+        if is_busy:
+            raise DatabaseUnavailable
+
+    async def _vacuum(self) -> None:
+        tables = ", ".join(f'"{table}"' for table in Base.metadata.tables)
+        async with self.engine.connect() as connection:
+            vacuuming = await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await vacuuming.execute(text(f"VACUUM (SKIP_LOCKED) {tables}"))
 
     async def close(self) -> None:
         if self._writing is not None:

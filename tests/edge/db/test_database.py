@@ -1,18 +1,21 @@
 import asyncio
+import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import date
 from functools import partial
 from pathlib import Path
 from threading import enumerate as enumerate_threads
+from time import monotonic
 from typing import cast
 
 import pytest
-from sqlalchemy import Table, bindparam, event, select, text, update
+from sqlalchemy import Table, bindparam, delete, event, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from edge.db.database import Database, open_engine
+from edge.db.migrate import migrate
 from edge.db.rows import SessionRow
 from edge.db.statements import Share
 from edge.domain.owner import Owner, OwnerId
@@ -130,3 +133,29 @@ async def test_work_sees_what_its_neighbour_added(database: Database) -> None:
 
     _, seen = await asyncio.gather(database.write(add), database.write(look))
     assert seen == "a"
+
+
+async def test_who_still_reads_keeps_old_rows_in_the_log_and_compacting_says_so_at_once(tmp_path: Path) -> None:
+    database = Database(open_engine(f"sqlite+aiosqlite:///{tmp_path}/home.db"))
+    await migrate(database.engine)
+    await database.write(touch("a"))
+    with closing(sqlite3.connect(tmp_path / "home.db")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM session").fetchone()
+        await database.write(touch("b"))
+        began_at = monotonic()
+        with pytest.raises(DatabaseUnavailable):
+            await database.compact()
+        assert monotonic() - began_at < 2
+    await database.compact()
+    assert (tmp_path / "home.db-wal").stat().st_size == 0
+    await database.close()
+
+
+async def test_compacting_lets_the_space_of_deleted_rows_be_used_again(database: Database) -> None:
+    await database.write(touch("a"))
+    await database.write(lambda db: db.execute(delete(SessionRow)))
+    await database.compact()
+    if not database.overwrites:
+        dead = text("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'session'")
+        assert await database.read(lambda db: db.scalar(dead)) == 0
