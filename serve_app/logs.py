@@ -30,18 +30,24 @@ log = logging.getLogger("sfumato.process")
 
 
 class Record(logging.LogRecord):
-    """One event as every handler sees it. `kinds` and `frames`: of the exception that came with it, outermost first."""
+    """One event as every handler sees it. `kinds` and `frames`: of the exception that came with it, outermost first.
+
+    `logging.makeLogRecord` names nobody, and writes text over `msg` afterwards, which nothing here reads.
+    """
 
     def __init__(
-        self, name: str, level: int, pathname: str, lineno: int, msg: object, args: object, exc_info: object = None,
-        func: str | None = None, sinfo: str | None = None, **_: object,
+        self, name: str | None, level: int | None, pathname: str, lineno: int, msg: object, args: object,
+        exc_info: object = None, func: str | None = None, sinfo: str | None = None, **_: object,
     ) -> None:  # fmt: skip
-        self.is_ours = name.partition(".")[0] in OURS
-        words = _words(msg, args) if self.is_ours else LEFT_OUT
-        super().__init__(name, level, pathname, lineno, words, (), None, func, None)
+        self.is_ours = (name or "").partition(".")[0] in OURS
+        self._event = _words(msg, args) if self.is_ours else LEFT_OUT
+        super().__init__(name or "", level or logging.NOTSET, pathname, lineno, self._event, (), None, func, None)
         errors = list(_with_causes(_error(exc_info)))
         self.kinds = [type(error).__qualname__ for error in errors]
         self.frames = list(dict.fromkeys(frame for error in errors for frame in _frames(error)))[:MAX_FRAMES]
+
+    def getMessage(self) -> str:
+        return self._event
 
     def fields(self) -> dict[str, object]:
         """What a line holds, in this order."""
@@ -49,7 +55,7 @@ class Record(logging.LogRecord):
             "time": datetime.fromtimestamp(self.created, UTC).isoformat(timespec="milliseconds"),
             "level": self.levelname,
             "logger": self.name,
-            "event": self.msg,
+            "event": self._event,
         }
         if self.is_ours:
             held |= {name: _safe(getattr(self, name)) for name in FIELDS if hasattr(self, name)}

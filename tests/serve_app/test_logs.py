@@ -57,6 +57,11 @@ WAYS = {
     "by a handler of a library": (
         "theirs.addHandler(logging.StreamHandler(sys.stdout)); theirs.warning('{c}'); ours.error('Quotes')"
     ),
+    "by a record that is made of a dictionary": (
+        "theirs.addHandler(logging.StreamHandler(sys.stdout))\n"
+        "theirs.handle(logging.makeLogRecord({{'name': 'edge.x', 'levelno': 40, 'msg': '{c} %s', 'args': ('{c}',)}}))\n"
+        "ours.error('Quotes')"
+    ),
     "by a handler that fails": (
         "class Broken(logging.StreamHandler):\n    def format(self, record): raise ValueError('{c}')\n"
         "theirs.addHandler(Broken()); theirs.warning('{c}'); ours.error('Quotes')"
