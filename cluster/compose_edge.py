@@ -20,6 +20,7 @@ from edge.domain.keyring import Keyring
 from edge.domain.limits.gate import Gate
 from edge.domain.limits.limiter import Limiter
 from edge.domain.limits.memory import MemoryLimiter
+from edge.domain.limits.proof import Proofs
 from edge.domain.limits.shared import SharedLimiter
 from edge.domain.limits.steady import SteadyLimiter
 from edge.domain.page_tokens import PageTokens
@@ -54,6 +55,7 @@ def build_services(
     conductor = Conductor(generator, database, store, keyring, clock, forget_after_s)
     runs = Runs(conductor, database, hub, keyring, prompts, policies, terms, clock, unwatched_s)
     signer = Signer(keyring)
+    proofs = Proofs(keyring.proof_key, policies.plans.anonymous_budget.proof_cost, clock)
     return Services(
         settings=settings,
         policies=policies,
@@ -62,7 +64,7 @@ def build_services(
         counter_store=counter_store,
         generator=generator,
         hub=hub,
-        gate=Gate(_limiter(counter_store), policies.plans, clock),
+        gate=Gate(_limiter(counter_store), policies.plans, proofs, clock),
         keyring=keyring,
         prompts=prompts,
         runs=runs,

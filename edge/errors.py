@@ -7,6 +7,7 @@ EdgeError
     │                                         model_not_found · not_available · retention
     ├── BadCredential         401             invalid_api_key
     ├── CrossSite             403             cross_site
+    ├── ProofRequired         403             proof_of_work_required: with a challenge, while very many ask
     ├── NotFound              404             not_found: unknown, or somebody else's: the answer is the same
     ├── MethodNotAllowed      405             method_not_allowed
     ├── Cancelled             409             cancelled: the caller took it back
@@ -21,6 +22,7 @@ EdgeError
     └── DatabaseUnavailable   503             database_unavailable
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 RETRY_AFTER_S = 5
@@ -86,6 +88,17 @@ class BadCredential(Refusal):
 class CrossSite(Refusal):
     status = 403
     code = "cross_site"
+
+
+class ProofRequired(Refusal):
+    """`challenge` is ALTCHA's, as JSON has it."""
+
+    status = 403
+    code = "proof_of_work_required"
+
+    def __init__(self, message: str, challenge: Mapping[str, object]) -> None:
+        super().__init__(message)
+        self.challenge = challenge
 
 
 class NotFound(Refusal):

@@ -28,6 +28,7 @@ OBEYED: dict[str, Obeyed] = {
     "training_copy": Obeyed("reaches it"),
     "session": Obeyed("reaches it"),
     "job_events": Obeyed("ends by itself"),
+    "limit_counters": Obeyed("ends by itself", until="two days have passed"),
     "rights_request": Obeyed("loses its subject"),
     "proofs": Obeyed("does not reach it"),
     "canary": Obeyed("holds no subject"),

@@ -43,8 +43,9 @@ class Dated(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 Erasure = Literal["reaches it", "ends by itself", "loses its subject", "holds no subject", "does not reach it"]
 Ground = Literal["contract", "consent", "legitimate interest", "legal obligation", "as the training choice says"]
 KeptUntil = Literal[
-    "the image goes", "the job ends", "the minute its caller chose", "its prompts have gone", "replaced by the next"
-]
+    "the image goes", "the job ends", "the minute its caller chose", "its prompts have gone", "replaced by the next",
+    "two days have passed",
+]  # fmt: skip
 Place = Annotated[str, Meta(pattern=r"^(table|prefix|stream|files|memory):[a-z_]+$")]
 TrainingGround = Literal["consent", "legitimate interest"]
 TrainingMode = Literal["opt_out", "opt_in", "never"]
@@ -91,6 +92,7 @@ class KeptClasses(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     training_copy: Kept
     session: Kept
     job_events: Kept
+    limit_counters: Kept
     rights_request: Kept
     proofs: Kept
     canary: Kept

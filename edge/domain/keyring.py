@@ -18,6 +18,7 @@ class Keyring:
         self._address_key = _derive(root, b"sfumato image address")
         self._tenant_key = _derive(root, b"sfumato tenant")
         self._page_key = _derive(root, b"sfumato page token")
+        self.proof_key = _derive(root, b"sfumato proof of work")
         self.receipt_seed = _derive(root, b"sfumato deletion receipt")
 
     def session_mac(self, claims: bytes) -> bytes:

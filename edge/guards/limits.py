@@ -16,7 +16,7 @@ from edge.domain.limits.networks import networks_of
 from edge.domain.limits.windows import DAY_MS, MINUTE_MS, Standing
 from edge.domain.owner import Caller
 from edge.domain.run import Run
-from edge.errors import BadCredential, RateLimited
+from edge.errors import RateLimited, Refusal
 from edge.guards.auth import ApiRequest, provide_caller
 from edge.guards.client_address import client_address
 from edge.guards.cross_site import Connection
@@ -25,6 +25,7 @@ from edge.services import Services
 CHARGES = "charges"  # a route's opt: what it is charged as, where that is not a request
 CALLER = "caller"
 TAB = "tab"
+PROOF = "sfumato-proof"
 CROWDED_RETRY_S = 5.0  # nobody knows when a job of theirs ends
 UNLIMITED = ("/static/", "/healthz", "/readyz", "/schema")
 WHOSE = {"network": " from one network", "everyone": " for all callers without an account together"}
@@ -73,7 +74,7 @@ class Limits:
         if CALLER in handler.parsed_fn_signature.parameters:
             try:
                 caller = provide_caller(Request(connection.scope), self._services)
-            except BadCredential:
+            except Refusal:
                 tab.put(await self._gate.request(nobody))
                 raise
             connection.scope["state"][CALLER] = caller
@@ -93,10 +94,10 @@ def given_caller(request: ApiRequest) -> Caller:
 async def start_charged(
     request: Request[None, None, State], services: Services, images: int, start: Callable[[], Awaitable[Run]]
 ) -> Run:
-    """Charges the pictures, then starts them; what does not begin is given back. Raises RateLimited, and what `start`
-    raises."""
+    """Charges the pictures, then starts them; what does not begin is given back. Raises RateLimited, ProofRequired, and
+    what `start` raises."""
     tab: Tab = request.scope["state"][TAB]
-    charge = tab.put(await services.gate.pictures(tab.asker, images))
+    charge = tab.put(await services.gate.pictures(tab.asker, images, request.headers.get(PROOF)))
     has_begun = False
     try:
         run = await start()

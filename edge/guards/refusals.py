@@ -3,12 +3,13 @@
 import logging
 import math
 import traceback
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from edge.errors import (
     BadInput,
@@ -16,6 +17,7 @@ from edge.errors import (
     GenerationFailed,
     MethodNotAllowed,
     NotFound,
+    ProofRequired,
     Refusal,
     status_of,
 )
@@ -32,10 +34,11 @@ class ErrorBody(Struct, frozen=True):
     type: str
     param: str | None
     code: str
+    challenge: Mapping[str, object] | UnsetType = UNSET
 
 
 class ErrorReply(Struct, frozen=True):
-    """OpenAI's error shape."""
+    """OpenAI's error shape; `challenge` comes with `proof_of_work_required` alone."""
 
     error: ErrorBody
 
@@ -66,7 +69,8 @@ def error_reply(refusal: Refusal) -> ErrorReply:
             kind = "rate_limit_error"
         case status:
             kind = "server_error" if status >= 500 else "invalid_request_error"
-    return ErrorReply(ErrorBody(refusal.message, kind, refusal.param, refusal.code))
+    challenge = refusal.challenge if isinstance(refusal, ProofRequired) else UNSET
+    return ErrorReply(ErrorBody(refusal.message, kind, refusal.param, refusal.code, challenge))
 
 
 def _refusal(request: AnyRequest, error: Exception) -> Refusal:

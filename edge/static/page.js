@@ -147,6 +147,8 @@ document.addEventListener("click", ({ target }) => {
   deeds[button.dataset.act]?.(picture, button);
 });
 
+document.addEventListener("proving", ({ detail: isSo }) => progress.proving(isSo));
+
 $("#order").addEventListener("submit", (event) => {
   event.preventDefault();
   const order = running ? null : form.read();

@@ -18,6 +18,10 @@ export class Progress {
     this.#write("Sending");
   }
 
+  proving(isSo) {
+    this.#write(isSo ? "Very many people are drawing: your browser does a little work first" : "Sending");
+  }
+
   queued({ position, eta_s }) {
     const place = position > 0 ? `${ordinal(position + 1)} in line` : "Next in line";
     this.#write(eta_s > 0 ? `${place}, ${about(eta_s)}` : place);

@@ -1,5 +1,7 @@
 // What went wrong and belongs to no field: a sentence, and when it makes sense a button to try again in time.
 
+import { about } from "./words.js";
+
 export class Trouble {
   constructor(element, onRetry) {
     this.element = element;
@@ -31,7 +33,7 @@ export class Trouble {
     const end_ms = Date.now() + seconds * 1000;
     const tick = () => {
       const left_s = Math.ceil((end_ms - Date.now()) / 1000);
-      if (left_s > 0) this.button.textContent = `Try again in ${left_s} s`;
+      if (left_s > 0) this.button.textContent = `Try again in ${left_s < 90 ? `${left_s} s` : about(left_s)}`;
       else this.#free();
     };
     this.button.disabled = true;

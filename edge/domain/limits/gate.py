@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from edge.domain.limits.budget import Budget
 from edge.domain.limits.limiter import Answer, Ask, Lease, Limiter, Take
+from edge.domain.limits.proof import ONCE, Proofs
 from edge.domain.limits.networks import Network
 from edge.domain.limits.windows import DAY_MS, MINUTE_MS, Standing, Window
 from edge.domain.owner import Owner
@@ -58,8 +59,9 @@ class Charge(Struct, frozen=True):
 class Gate:
     """Use as a context: while inside, the places of running jobs are renewed."""
 
-    def __init__(self, limiter: Limiter, plans: PlansPolicy, clock: Callable[[], float]) -> None:
+    def __init__(self, limiter: Limiter, plans: PlansPolicy, proofs: Proofs, clock: Callable[[], float]) -> None:
         self._limiter = limiter
+        self._proofs = proofs
         self._clock = clock
         self._budget = Budget(plans.anonymous_budget)
         self._of_plans = {id(plan): _windows(plan.allowance) for plan in plans.plans.values()}
@@ -87,9 +89,6 @@ class Gate:
     def now_ms(self) -> int:
         return int(self._clock() * 1000)
 
-    def is_busy(self) -> bool:
-        return self._budget.is_busy(self.now_ms)
-
     def remembered(self, asker: Asker, kind: str) -> Charge | None:
         """A refusal that still holds, for any call of this kind: it costs no round trip."""
         takes = self._takes(asker, kind, 1)
@@ -100,18 +99,25 @@ class Gate:
         takes = self._takes(asker, kind, 1)
         return self._recall(takes) or self._charged(Ask(self.now_ms, takes), await self._ask(takes))
 
-    async def pictures(self, asker: Asker, images: int, proof: Take | None = None) -> Charge:
-        """A call for so many pictures, its place among the caller's jobs included. Follow it, or give it back."""
+    async def pictures(self, asker: Asker, images: int, solution: str | None = None) -> Charge:
+        """A call for so many pictures, its place among the caller's jobs included. Follow it, or give it back.
+
+        Raises ProofRequired where very many ask: `solution` is one of its challenge.
+        """
         takes = self._takes(asker, PICTURES, images)
         own = tuple(take for take in takes if take.window.unit == "images")
         if refused := self._recall(takes + self._of_budget(asker, images)):
             return refused
-        takes += (proof,) if proof else ()
         if not asker.is_anonymous:
             return await self._take_pictures(asker, images, takes, own)
+        if self._budget.is_busy(self.now_ms):
+            takes += (await self._proofs.use_of(solution),)
         async with self._budget.turn(images, self.now_ms):
             refused = self._recall(self._of_budget(asker, images))
-            return refused or await self._take_pictures(asker, images, takes, own)
+            charge = refused or await self._take_pictures(asker, images, takes, own)
+        if charge.refused_by is not None and charge.refused_by.window == ONCE:
+            raise self._proofs.required("this solution has been used: each counts once")
+        return charge
 
     async def give_back(self, charge: Charge) -> None:
         """The pictures did not begin, through no fault of the caller's. The request stays counted."""

@@ -12,6 +12,7 @@ from edge.domain.limits.gate import PICTURES, Asker, Gate
 from edge.domain.limits.limiter import Answer, Ask, Limiter, Take
 from edge.domain.limits.memory import MemoryLimiter
 from edge.domain.limits.networks import networks_of
+from edge.domain.limits.proof import Proofs
 from edge.domain.limits.shared import SharedLimiter
 from edge.domain.owner import Owner, OwnerId
 from policies.load import load_policies
@@ -23,8 +24,12 @@ BUDGET, SHARE = 100, 20
 
 def plans() -> PlansPolicy:
     shipped = load_policies().plans
-    budget = msgspec.structs.replace(shipped.anonymous_budget, images_per_minute=BUDGET, share=SHARE)
+    budget = msgspec.structs.replace(shipped.anonymous_budget, images_per_minute=BUDGET, share=SHARE, proof_above=1.0)
     return msgspec.structs.replace(shipped, anonymous_budget=budget)
+
+
+def gate_over(limiter: Limiter, policy: PlansPolicy, clock: Clock) -> Gate:
+    return Gate(limiter, policy, Proofs(b"k" * 32, cost=1, clock=clock), clock)
 
 
 def stranger(policy: PlansPolicy, number: int) -> Asker:
@@ -56,7 +61,7 @@ async def test_edges_together_never_hand_out_more_than_the_budget_and_at_most_a_
 ) -> None:
     policy, clock = plans(), Clock()
     async with Valkey.from_url(valkey_url) as one, Valkey.from_url(valkey_url) as other:
-        gates = [Gate(SharedLimiter(client, 10.0), policy, clock) for client in (one, other)]
+        gates = [gate_over(SharedLimiter(client, 10.0), policy, clock) for client in (one, other)]
         done = await asyncio.gather(
             *(drawn(gates[n % 2], policy, range(n * 50, n * 50 + 50), images) for n in range(4))
         )
@@ -70,7 +75,7 @@ async def test_edges_together_never_hand_out_more_than_the_budget_and_at_most_a_
 async def test_an_edge_asks_for_a_share_and_hands_it_out_by_itself() -> None:
     policy, clock = plans(), Clock()
     limiter = CountingLimiter()
-    gate = Gate(limiter, policy, clock)
+    gate = gate_over(limiter, policy, clock)
     assert await drawn(gate, policy, range(BUDGET)) == BUDGET
     assert await drawn(gate, policy, range(BUDGET, BUDGET + 5)) == 0
 
@@ -78,7 +83,7 @@ async def test_an_edge_asks_for_a_share_and_hands_it_out_by_itself() -> None:
 async def test_a_refused_caller_costs_no_round_trip_until_its_time_has_come() -> None:
     policy, clock = plans(), Clock()
     limiter = CountingLimiter()
-    gate = Gate(limiter, policy, clock)
+    gate = gate_over(limiter, policy, clock)
     asker = stranger(policy, 1)
     assert (await gate.pictures(asker, 10)).is_admitted
     assert (await gate.pictures(asker, 10)).is_admitted
@@ -100,7 +105,7 @@ async def test_a_refused_caller_costs_no_round_trip_until_its_time_has_come() ->
 
 async def test_what_comes_back_is_known_at_once() -> None:
     policy, clock = plans(), Clock()
-    gate = Gate(MemoryLimiter(), policy, clock)
+    gate = gate_over(MemoryLimiter(), policy, clock)
     asker = stranger(policy, 1)
     assert (await gate.pictures(asker, 10)).is_admitted
     last = await gate.pictures(asker, 10)
@@ -114,7 +119,7 @@ async def test_an_account_is_counted_by_itself_alone(shared: bool, valkey_url: s
     policy, clock = plans(), Clock()
     async with Valkey.from_url(valkey_url) as client:
         limiter: Limiter = SharedLimiter(client, 10.0) if shared else MemoryLimiter()
-        gate = Gate(limiter, policy, clock)
+        gate = gate_over(limiter, policy, clock)
         await drawn(gate, policy, range(BUDGET))
         account = Asker(Owner("account", OwnerId("a" * 32)), policy.plans["api"], ())
         charges = [await gate.pictures(account, 10) for _ in range(31)]

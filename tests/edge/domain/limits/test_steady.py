@@ -16,6 +16,7 @@ from tests.servers import free_ports, valkey_on
 NOON_MS = 20_000 * DAY_MS + DAY_MS // 2
 LIMIT = 200
 SOON_S = 8.0
+PATIENT_S = 5.0  # a busy machine is no store that is down; one that is dead refuses at once
 
 
 def ask(subject: str = "session:a") -> Ask:
@@ -71,20 +72,19 @@ async def test_a_valkey_that_is_killed_and_restarted_in_the_middle_never_lets_ev
     [port] = free_ports(1)
     url = f"valkey://127.0.0.1:{port}"
     async with Valkey.from_url(url) as one, Valkey.from_url(url) as other:
-        edges = [SteadyLimiter(SharedLimiter(client, 1.0), MemoryLimiter()) for client in (one, other)]
+        edges = [SteadyLimiter(SharedLimiter(client, PATIENT_S), MemoryLimiter()) for client in (one, other)]
 
         async def admitted(times: int) -> int:
             answers = await asyncio.gather(*(edges[index % 2].take(ask()) for index in range(times)))
             return sum(answer.is_admitted for answer in answers)
 
         with valkey_on(port):
-            counting = asyncio.gather(*(admitted(500) for _ in range(4)))
+            assert await admitted(40) == 40
+            counting = asyncio.create_task(admitted(4_000))
             await asyncio.sleep(0)
-            before = await admitted(100)
-            before += sum(await counting)
-            assert before == LIMIT
-        down = await admitted(2_000)
-        assert down == 2 * (LIMIT // ALONE)
+        alone = 2 * (LIMIT // ALONE)
+        assert 40 + await counting + await admitted(2_000) <= LIMIT + alone
+        assert await admitted(2_000) == 0
         with valkey_on(port):
             began_s = monotonic()
             while (await edges[0].take(ask("probe:0"))).is_local or (await edges[1].take(ask("probe:1"))).is_local:
