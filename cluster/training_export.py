@@ -17,12 +17,12 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from msgspec import Struct
-from sqlalchemy import ColumnElement, false, or_, select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from edge.db.database import Database
 from edge.db.rows import ConsentRow
-from edge.domain.training import stands
+from edge.domain.training import counts_under, stands
 from policies.schema import TrainingMode
 from serve_app.storage.store import ObjectGone, ObjectStore
 from serve_app.training import CopyBroken, TrainingCopy, open_copy
@@ -76,10 +76,7 @@ class Source:
 
     @property
     def allowed(self) -> ColumnElement[bool]:
-        """Standing, and given under words no weaker than today's: a yes always holds, silence where it still counts."""
-        if self.mode == "never":
-            return false()
-        return stands(self.clock()) & or_(ConsentRow.mode == "opt_in", ConsentRow.mode == self.mode)
+        return stands(self.clock()) & counts_under(self.mode)
 
 
 async def export(

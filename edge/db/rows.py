@@ -15,7 +15,9 @@ Id = String(32)
 
 
 class SessionRow(Base):
-    """An anonymous session that something was made for. `training` is its choice and when it was made, if it was."""
+    """An anonymous session that something was made for. `training` is its choice and when it was made, if it was: later
+    than the one before, whatever the clock says.
+    """
 
     __tablename__ = "session"
 
@@ -120,7 +122,8 @@ class PromptReadRow(Base):
 
 
 class ConsentRow(Base):
-    """A training copy, and on what ground it was made. Its id is the image's.
+    """A training copy, and on what ground it was made. Its id is the image's. `mode` is the policy's, or `opt_in` where
+    somebody said yes.
 
     A withdrawn one has lost its owner, and its `key` is empty once its object went. Where it was exported before, it
     stays until `forget_at` to say what the exports must drop.

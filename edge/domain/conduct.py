@@ -104,8 +104,10 @@ class Conductor:
         row = None
         if run.order.kept:
             row = image_row(image, run.order, run.job_id, run.caller, self._keyring, self._clock())
-            copy = run.terms and consent_row(image, run.caller.owner, run.terms, self._clock())
-            if unwanted := await self._database.write(added(NewImage(row, copy, run.job.created_at))):
+            copy = run.permission and consent_row(image, run.caller.owner, run.permission, self._clock())
+            if unwanted := await self._database.write(
+                added(NewImage(row, copy, run.permission and run.permission.word))
+            ):
                 await self._store.delete(unwanted)
             if row.key in unwanted:
                 return Ended("failed", "edge_lost")  # `_end` learns what stands
@@ -130,14 +132,14 @@ class Conductor:
 
     async def _drop_images(self, run: Run) -> None:
         """Nobody was told of them."""
-        if run.terms:
+        if run.permission:
             copies = ConsentRow.id.in_([made.row.id for made in run.made.values() if made.row])
             await withdraw(
                 copies,
                 store=self._store,
                 database=self._database,
                 now=self._clock(),
-                forget_after_s=run.terms.proofs_kept_for_s,
+                forget_after_s=run.permission.terms.proofs_kept_for_s,
             )
         run.made.clear()
         await erase_for_caller(

@@ -12,16 +12,19 @@ from edge.domain.addresses import address_for, address_token, digest
 from edge.domain.keyring import Keyring
 from edge.domain.orders import Order
 from edge.domain.owner import Caller, JobId
-from edge.domain.training import add_consent
+from edge.domain.training import Word, add_consent
 from serve_app.contract import Image
 
 
 class NewImage(Struct, frozen=True):
-    """A stored image and its copy for training, if one was made, to be written down. `accepted_at`: its job."""
+    """A stored image and its copy for training, if one was made, to be written down.
+
+    `word`: of its owner, when the job was accepted.
+    """
 
     row: ImageRow
     copy: ConsentRow | None
-    accepted_at: int
+    word: Word | None
 
 
 def image_row(image: Image, order: Order, job_id: JobId, caller: Caller, keyring: Keyring, now: float) -> ImageRow:
@@ -76,4 +79,4 @@ def _add(db: Session, image: NewImage, *, is_open: bool) -> list[str]:
     if not is_open:
         return [image.row.key, copy.key] if copy else [image.row.key]
     db.add(image.row)
-    return [copy.key] if copy and not add_consent(db, copy, image.accepted_at) else []
+    return [copy.key] if copy and not add_consent(db, copy, image.word or Word()) else []

@@ -9,7 +9,7 @@ from edge.db.rows import ImageRow, JobRow
 from edge.domain.events import Channel, Ended
 from edge.domain.orders import Order
 from edge.domain.owner import Caller, JobId
-from edge.domain.training import Terms
+from edge.domain.training import Permission
 from serve_app.contract import Image, Queued
 from serve_app.errors import EngineFailed
 
@@ -27,13 +27,13 @@ class Made(Struct, frozen=True):
 class Run:
     """`made` fills up by index; `ended` is set last, once the job row says the same.
 
-    `keeps_some`: images that were finished stay when the rest fails, because somebody has heard of them. `terms`: those
-    of the copies for training, None where none is made.
+    `keeps_some`: images that were finished stay when the rest fails, because somebody has heard of them.
+    `permission`: to make copies for training; None where none is made.
     """
 
     def __init__(
         self, job: JobRow, caller: Caller, order: Order, channel: Channel, *, keeps_some: bool,
-        terms: Terms | None = None,
+        permission: Permission | None = None,
     ) -> None:  # fmt: skip
         self.job = job
         self.job_id = JobId(job.id)
@@ -41,7 +41,7 @@ class Run:
         self.order = order
         self.channel = channel
         self.keeps_some = keeps_some
-        self.terms = terms
+        self.permission = permission
         self.made: dict[int, Made] = {}
         self.queued: Queued | None = None
         self.is_running = False

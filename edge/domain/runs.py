@@ -21,7 +21,7 @@ from edge.domain.owner import Caller, JobId, Owner
 from edge.domain.prompts import PromptSealer
 from edge.domain.run import Run, Watch
 from edge.domain.sessions import UsedToday, add_session, touch_session
-from edge.domain.training import Answer, Asked, Terms, answer_for
+from edge.domain.training import Asked, Permission, Terms, permission_for
 from edge.errors import GenerationFailed
 from policies.schema import Plan, Policies
 from serve_app.contract import Slot, Turn
@@ -117,13 +117,14 @@ class Runs:
         is_known = self._used_today.has(caller.owner, now)
         prompt = await self._prompts.seal(order.prompt, caller.owner, job_id, now)
         accept = partial(_accept, job_id=job_id, caller=caller, is_known=is_known, order=order, prompt=prompt, now=now)
-        job, answer = await self._database.write(partial(accept, terms=self._terms))
+        job, permission = await self._database.write(partial(accept, terms=self._terms))
         self._used_today.add(caller.owner, now)
-        terms = self._terms if answer.effective == "allow" else None
-        run = Run(job, caller, order, open_channel(), keeps_some=keeps_some, terms=terms)
+        run = Run(job, caller, order, open_channel(), keeps_some=keeps_some, permission=permission)
         self._runs[job_id] = run
         slots = _slots(order, caller.viewing_secret)
-        request = engine_request(order, job_id, self._turn(caller.owner, caller.plan), slots, terms and terms.order)
+        request = engine_request(
+            order, job_id, self._turn(caller.owner, caller.plan), slots, permission and permission.terms.order
+        )
         drawing = asyncio.create_task(self._conductor.draw(run, request))
         conducting = asyncio.create_task(self._conductor.conduct(run, drawing, request.store))
         run.begin(drawing, conducting)
@@ -164,7 +165,7 @@ class Runs:
 def _accept(
     db: Session, job_id: JobId, caller: Caller, is_known: bool, order: Order, prompt: PromptRow, terms: Terms,
     now: float,
-) -> tuple[JobRow, Answer]:  # fmt: skip
+) -> tuple[JobRow, Permission | None]:  # fmt: skip
     if caller.is_new:
         add_session(db, caller.owner, now)
     elif not is_known:
@@ -173,7 +174,7 @@ def _accept(
     asked = Asked(
         owner_kind=caller.owner.kind, is_kept=order.is_kept_for_a_time, gpc=caller.gpc, request=order.training
     )
-    return jobs.create_job(db, job_id, caller.owner, order, now), answer_for(db, asked, caller.owner, terms)
+    return jobs.create_job(db, job_id, caller.owner, order, now), permission_for(db, asked, caller.owner, terms)
 
 
 def _slots(order: Order, viewing_secret: bytes) -> list[Slot]:

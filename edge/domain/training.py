@@ -1,18 +1,20 @@
 """Whether a picture may be copied to train models, and what becomes of the copy.
 
-`decide` is the whole rule. A copy has a `consent` row, written together with the image's; its object lies under a key
-of its own. `withdraw` takes both away: the row loses its owner first, so that nothing is exported from then on, and the
-object goes next. A row that was exported stays for a while without its owner, to say what the exports must drop.
+`decide` is the whole rule. What it says of a job is a `Permission`, which a no of its owner ends that comes meanwhile:
+known by the number of that word, since clocks differ and are set. A copy has a `consent` row, written together with the
+image's; its object lies under a key of its own. `withdraw` takes both away: the row loses its owner first, so that
+nothing is exported from then on, and the object goes next. A row that was exported stays for a while without its owner,
+to say what the exports must drop.
 """
 
 import logging
 from collections.abc import Collection
 from functools import partial
-from typing import Literal, cast
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, exists, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from edge.db.database import Database
@@ -76,6 +78,24 @@ class Answer(Struct, frozen=True):
 
     effective: Choice
     because: Because
+
+
+class Word(Struct, frozen=True):
+    """What an owner said last; `number` is another after each word."""
+
+    choice: Choice | None = None
+    number: int | None = None
+
+
+class Permission(Struct, frozen=True):
+    """That the pictures of one job may be copied, and its owner's word when the job was accepted.
+
+    `mode`: the strictest under which it counts, `opt_in` where somebody said yes.
+    """
+
+    terms: Terms
+    mode: TrainingMode
+    word: Word
 
 
 class WithdrawnCopy(Struct, frozen=True):
@@ -143,25 +163,37 @@ def refuse_what_cannot_be(wish: Choice | None, terms: Terms, *, is_kept: bool = 
 def choose(db: Session, owner: Owner, choice: Choice, now: float) -> None:
     """Holds for what comes, and a no for what is being drawn too; `withdraw` is for what there is."""
     touch_session(db, owner, now)
-    db.execute(update(SessionRow).where(SessionRow.id == owner.id).values(training=choice, training_at=int(now)))
+    grown = case((SessionRow.training_at >= int(now), SessionRow.training_at + 1), else_=int(now))
+    db.execute(update(SessionRow).where(SessionRow.id == owner.id).values(training=choice, training_at=grown))
 
 
 def choice_of(db: Session, owner: Owner) -> Choice | None:
-    return cast("Choice | None", db.scalar(select(SessionRow.training).where(SessionRow.id == owner.id)))
+    return _word_of(db, owner).choice
 
 
-def answer_for(db: Session, asked: Asked, owner: Owner, terms: Terms) -> Answer:
-    """`decide`, with the owner's choice looked up only where it matters."""
+def permission_for(db: Session, asked: Asked, owner: Owner, terms: Terms) -> Permission | None:
+    """`decide`, with the owner's word looked up only where it may matter. None for no."""
     answer = decide(asked, terms)
-    if answer.because not in ("mode", "account"):
-        return answer
-    return decide(replace(asked, choice=choice_of(db, owner)), terms)
+    if answer.effective == "deny" and answer.because not in ("mode", "account"):
+        return None
+    word = _word_of(db, owner)
+    answer = decide(replace(asked, choice=word.choice), terms)
+    if answer.effective == "deny":
+        return None
+    return Permission(terms, "opt_in" if answer.because in ("request", "choice") else terms.mode, word)
+
+
+def _word_of(db: Session, owner: Owner) -> Word:
+    said = db.execute(
+        select(SessionRow.training, SessionRow.training_at).where(SessionRow.id == owner.id)
+    ).one_or_none()
+    return Word(*said) if said else Word()
 
 
 # the rows -------------------------------------------------------------------------------------------------------------
 
 
-def consent_row(image: Image, owner: Owner, terms: Terms, now: float) -> ConsentRow | None:
+def consent_row(image: Image, owner: Owner, permission: Permission, now: float) -> ConsentRow | None:
     """None where the replica made no copy."""
     if image.training_key is None or image.training_delete_at is None:
         return None
@@ -170,21 +202,21 @@ def consent_row(image: Image, owner: Owner, terms: Terms, now: float) -> Consent
         owner_kind=owner.kind,
         owner_id=owner.id,
         key=image.training_key,
-        mode=terms.mode,
-        ground=terms.ground,
+        mode=permission.mode,
+        ground=permission.terms.ground,
         given_at=int(now),
         delete_at=image.training_delete_at,
     )
 
 
-def add_consent(db: Session, row: ConsentRow, accepted_at: int) -> bool:
-    """False where the session that could withdraw it is gone, or said no since the job was accepted."""
-    session = db.execute(
+def add_consent(db: Session, row: ConsentRow, word: Word) -> bool:
+    """False where the session that could withdraw it is gone, or said no since the job was accepted at `word`."""
+    said = db.execute(
         select(SessionRow.training, SessionRow.training_at)
         .where(SessionRow.id == row.owner_id)
         .with_for_update(read=True)  # a no that comes now waits, and then finds this row
     ).one_or_none()
-    if session is None or (session.training == "deny" and session.training_at >= accepted_at):
+    if said is None or (said.training == "deny" and Word(*said) != word):
         return False
     db.add(row)
     return True
@@ -193,6 +225,11 @@ def add_consent(db: Session, row: ConsentRow, accepted_at: int) -> bool:
 def stands(now: float) -> ColumnElement[bool]:
     """Copies that may be used now: not withdrawn, not at their end, and their session can still say no."""
     return and_(ConsentRow.withdrawn_at.is_(None), ConsentRow.delete_at > int(now), _has_session())
+
+
+def counts_under(mode: TrainingMode) -> ColumnElement[bool]:
+    """Given under words no weaker than these: a yes that was said, silence where it still counts; never, none."""
+    return false() if mode == "never" else or_(ConsentRow.mode == "opt_in", ConsentRow.mode == mode)
 
 
 def count_copies(db: Session, owner: Owner) -> int:
@@ -224,11 +261,16 @@ async def withdraw(
     return Withdrawn(copies, is_complete)
 
 
-async def withdraw_orphans(*, store: ObjectStore, database: Database, now: float, forget_after_s: float) -> Withdrawn:
-    """Copies whose session was forgotten. Reads through all rows: for when sessions were, and now and then."""
+async def withdraw_orphans(
+    mode: TrainingMode, *, store: ObjectStore, database: Database, now: float, forget_after_s: float
+) -> Withdrawn:
+    """Copies whose session was forgotten, or whose consent does not count any more under the mode in force.
+
+    Reads through all rows: for when sessions were, and now and then.
+    """
     copies: list[WithdrawnCopy] = []
     is_complete = True
-    while ids := await database.read(_orphans):
+    while ids := await database.read(partial(_orphans, mode=mode)):
         withdrawn = await withdraw(
             ConsentRow.id.in_(ids), store=store, database=database, now=now, forget_after_s=forget_after_s
         )
@@ -247,8 +289,9 @@ async def finish_withdrawals(*, store: ObjectStore, database: Database) -> int:
     return finished
 
 
-def _orphans(db: Session) -> list[str]:
-    orphans = select(ConsentRow.id).where(ConsentRow.owner_kind == "session", ~_has_session())
+def _orphans(db: Session, mode: TrainingMode) -> list[str]:
+    is_orphan = or_(and_(ConsentRow.owner_kind == "session", ~_has_session()), ~counts_under(mode))
+    orphans = select(ConsentRow.id).where(ConsentRow.withdrawn_at.is_(None), is_orphan)
     return list(db.scalars(orphans.limit(BATCH)))
 
 

@@ -8,24 +8,26 @@ from typing import Literal, get_args
 
 import msgspec
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from edge.db.database import Database
 from edge.db.rows import ConsentRow, SessionRow
 from edge.domain.owner import Owner, OwnerId, owned
+from edge.domain.sessions import touch_session
 from edge.domain.training import (
     BATCH,
     Asked,
     Choice,
     Terms,
+    Word,
     add_consent,
-    answer_for,
     choice_of,
     choose,
     count_copies,
     decide,
     finish_withdrawals,
     forget_consents,
+    permission_for,
     refuse_what_cannot_be,
     terms_of,
     withdraw,
@@ -209,9 +211,23 @@ async def test_a_withdrawal_that_the_store_did_not_hear_is_finished_later(
 
 async def test_copies_go_with_the_session_that_could_say_no(database: Database, store: DirectoryStore):
     await keep(database, store, [copy_row(1), copy_row(2, OTHER)], OTHER)
-    orphans = await withdraw_orphans(store=store, database=database, now=NOW, forget_after_s=KEPT_ROW_S)
+    orphans = await withdraw_orphans("opt_out", store=store, database=database, now=NOW, forget_after_s=KEPT_ROW_S)
     assert [copy.id for copy in orphans.copies] == [copy_row(1).id]
     assert [row.id for row in await rows_left(database)] == [copy_row(2).id]
+
+
+@pytest.mark.parametrize(("in_force", "stay"), [("opt_out", [1, 2]), ("opt_in", [2]), ("never", [])])
+async def test_copies_go_when_the_mode_in_force_does_not_let_their_consent_count(
+    database: Database, store: DirectoryStore, in_force: TrainingMode, stay: list[int]
+):
+    silent, said = copy_row(1, exported_at=int(NOW)), copy_row(2, exported_at=int(NOW))
+    said.mode = "opt_in"
+    await keep(database, store, [silent, said], OWNER)
+    for _ in range(2):
+        await withdraw_orphans(in_force, store=store, database=database, now=NOW, forget_after_s=KEPT_ROW_S)
+    assert await store.keys("training/") == [copy_row(number).key for number in stay]
+    withdrawn = [row.id for row in await rows_left(database) if row.withdrawn_at]
+    assert withdrawn == [copy_row(number).id for number in (1, 2) if number not in stay]
 
 
 async def test_the_row_of_a_copy_goes_at_the_copys_own_end(database: Database, store: DirectoryStore):
@@ -228,31 +244,50 @@ async def test_a_choice_writes_the_session_and_is_looked_up_where_it_matters(dat
     assert await database.read(lambda db: choice_of(db, OWNER)) is None
     await database.write(lambda db: choose(db, OWNER, "deny", NOW))
     assert await database.read(lambda db: choice_of(db, OWNER)) == "deny"
-    answer = await database.read(lambda db: answer_for(db, asked, OWNER, terms()))
-    assert (answer.effective, answer.because) == ("deny", "choice")
-    other = await database.read(lambda db: answer_for(db, asked, OTHER, terms()))
-    assert (other.effective, other.because) == ("allow", "mode")
+    assert await database.read(lambda db: permission_for(db, asked, OWNER, terms())) is None
+    other = await database.read(lambda db: permission_for(db, asked, OTHER, terms()))
+    assert other is not None
+    assert (other.mode, other.word) == ("opt_out", Word())
+
+
+@pytest.mark.parametrize("mode", ["opt_out", "opt_in"])
+async def test_a_yes_that_was_said_counts_as_one_under_each_mode(database: Database, mode: TrainingMode):
+    by_call = Asked(owner_kind="session", request="allow")
+    await database.write(lambda db: choose(db, OWNER, "allow", NOW))
+    for asked, owner in ((by_call, OTHER), (Asked(owner_kind="session"), OWNER)):
+        permission = await database.read(
+            lambda db, asked=asked, owner=owner: permission_for(db, asked, owner, terms(mode))
+        )
+        assert permission is not None
+        assert permission.mode == "opt_in"
 
 
 @pytest.mark.parametrize(
-    ("choice", "chosen_at", "is_added"),
+    ("before", "meanwhile", "is_added"),
     [
-        (None, None, True),
-        ("allow", NOW + 5, True),
-        ("deny", NOW - 1, True),  # the call's own yes came after it
-        ("deny", NOW, False),
-        ("deny", NOW + 5, False),
+        ([], [], True),
+        ([], ["deny"], False),
+        ([], ["deny", "allow"], True),
+        (["allow"], ["deny"], False),
+        (["deny"], [], True),  # the call's own yes came after it
+        (["deny"], ["deny"], False),  # and this no after the call
     ],
 )
-async def test_a_no_during_the_drawing_holds_for_it(
-    database: Database, choice: Choice | None, chosen_at: float | None, is_added: bool
+@pytest.mark.parametrize("clock_goes_s", [5, 0, -5])
+async def test_a_no_during_the_drawing_holds_for_it_whatever_the_clock_says(
+    database: Database, before: list[Choice], meanwhile: list[Choice], is_added: bool, clock_goes_s: int
 ):
-    chosen = None if chosen_at is None else int(chosen_at)
-    await database.write(lambda db: choose(db, OWNER, "allow", NOW))
-    await database.write(lambda db: db.execute(update(SessionRow).values(training=choice, training_at=chosen)))
-    assert await database.write(lambda db: add_consent(db, copy_row(1), accepted_at=int(NOW))) is is_added
+    await database.write(lambda db: touch_session(db, OWNER, NOW))
+    for word in before:
+        await database.write(lambda db, word=word: choose(db, OWNER, word, NOW))
+    asked = Asked(owner_kind="session", request="allow")
+    permission = await database.read(lambda db: permission_for(db, asked, OWNER, terms()))
+    assert permission is not None
+    for word in meanwhile:
+        await database.write(lambda db, word=word: choose(db, OWNER, word, NOW + clock_goes_s))
+    assert await database.write(lambda db: add_consent(db, copy_row(1), permission.word)) is is_added
     assert len(await rows_left(database)) == is_added
 
 
 async def test_without_a_session_that_could_say_no_no_copy_is_kept(database: Database):
-    assert not await database.write(lambda db: add_consent(db, copy_row(1), accepted_at=int(NOW)))
+    assert not await database.write(lambda db: add_consent(db, copy_row(1), Word()))
