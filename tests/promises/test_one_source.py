@@ -1,12 +1,8 @@
-"""One source: for any valid policy, page, JSON, lifecycle rules and what is deleted agree; and nothing is kept that no
-class names."""
+"""One source: for any valid policy, page, JSON, lifecycle rules and what is deleted agree."""
 
-import ast
 import asyncio
-import importlib
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -23,18 +19,12 @@ from hypothesis import strategies as st
 
 from cluster.lifecycle import EACH_MINUTE, sweep_once
 from edge.app import create_app
-from edge.db.rows import Base
 from edge.domain.training import terms_of
-from policies.load import load_policies
 from policies.presets import FILES
 from policies.publish import TRAINING, in_words, iso, lifecycle_rules
-from serve_app.contract import StoreOrder, TrainingOrder
 from serve_app.storage.keys import ImageKey, delete_minute
 from tests.edge.edges import BASE_URL, Clock, Edge, make_edge
 from tests.sweeping import parts_of
-
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("policies", "serve_app", "edge", "cluster")
 
 # any policy ----------------------------------------------------------------------------------------------------------
 
@@ -224,86 +214,3 @@ def test_page_data_rules_and_deleter_agree_for_any_valid_policy(migrated: Path, 
         shutil.copytree(migrated, home)
         write(chosen, home / "policies")
         asyncio.run(agree(home))
-
-
-# nothing is kept that no class names ---------------------------------------------------------------------------------
-
-
-def places(kind: str) -> list[str]:
-    """Of this kind, from every class; `load_policies` refuses one that two classes name."""
-    classes = load_policies().retention.classes.by_name().values()
-    return sorted(place.removeprefix(f"{kind}:") for kept in classes for place in kept.places if place.startswith(kind))
-
-
-def sources() -> list[Path]:
-    return [file for package in PACKAGES for file in (ROOT / package).rglob("*.py") if "bench" not in file.parts]
-
-
-def test_every_table_is_in_exactly_one_class() -> None:
-    assert places("table") == sorted([*Base.metadata.tables, "alembic_version"])
-
-
-def test_every_prefix_of_the_store_is_in_exactly_one_class() -> None:
-    assert sorted(prefixes_of_the_code()) == places("prefix")
-    assert {rule.prefix.split("/")[0] for rule in lifecycle_rules(load_policies())} == set(places("prefix"))
-
-
-def prefixes_of_the_code() -> set[str]:
-    """What orders to store are made with: the first argument wherever one is made, looked up where it is a constant."""
-    makers = {StoreOrder.__name__, TrainingOrder.__name__, ImageKey.__name__}
-    found: set[str] = set()
-    for file in sources():
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in makers:
-                match node.args[0]:
-                    case ast.Constant(value=str(prefix)):
-                        found.add(prefix)
-                    case ast.Name(id=name):
-                        module = file.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
-                        found.add(getattr(importlib.import_module(module), name))
-                    case ast.Attribute(attr="prefix") | ast.Subscript():
-                        pass  # taken from an order or a key that was made elsewhere
-                    case other:
-                        pytest.fail(f"{file.name}: a prefix that this test cannot read: {ast.dump(other)}")
-    return found
-
-
-HOLDS_NO_SUBJECT = {
-    "objects": "the store, whose prefixes are places",
-    "sfumato.db": "the database, whose tables are places",
-    "secrets.env": "the operator's own keys",
-    "training.key": "the operator's own key",
-}
-
-
-def test_every_directory_of_home_is_in_exactly_one_class() -> None:
-    named = set(places("files"))
-    assert set(names_below_home()) - set(HOLDS_NO_SUBJECT) == named
-
-
-def names_below_home() -> Iterator[str]:
-    """Wherever the code writes `home / "name"`."""
-    for file in sources():
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            match node:
-                case ast.BinOp(left=left, op=ast.Div(), right=ast.Constant(value=str(name))):
-                    if re.match(r"(self\.)?(home|place)\b", ast.unparse(left)):
-                        yield name
-                case _:
-                    pass
-
-
-# what neither the tables' metadata nor the code's text can tell: where it lives, and how long that keeps it
-IN_MEMORY = {
-    "stream:job_events": "edge.domain.events:MemoryHub",
-    "memory:engine": "serve_app.engine:Engine",
-}
-
-
-def test_every_stream_and_memory_is_something_that_exists() -> None:
-    assert {f"stream:{name}" for name in places("stream")} | {f"memory:{name}" for name in places("memory")} == set(
-        IN_MEMORY
-    )
-    for where in IN_MEMORY.values():
-        module, name = where.split(":")
-        assert getattr(importlib.import_module(module), name)
