@@ -31,6 +31,7 @@ def main(directory: Path, port: int) -> None:
             "routes": len(Path("/proc/net/route").read_text().splitlines()) - 1,
             "picture": list(fetch(made["data"][0]["url"])[:4]),
             "pages": sorted(pages),
+            "kept in home": sorted(file.name for file in up.home.iterdir()),
             "linked": sorted({link for text in pages.values() for link in LINKED.findall(text)}),
         }
     finally:
@@ -50,9 +51,10 @@ def fetch(url: str, body: bytes | None = None) -> bytes:
 
 
 def packets_without_a_route() -> int:
-    """Since this namespace was made, by the kernel's count."""
+    """Since this namespace was made, by the kernel's counts for IPv4 and for IPv6."""
     names, values = (line.split() for line in Path("/proc/net/snmp").read_text().splitlines()[:2])
-    return int(dict(zip(names, values, strict=True))["OutNoRoutes"])
+    newer = dict(line.split() for line in Path("/proc/net/snmp6").read_text().splitlines())
+    return int(dict(zip(names, values, strict=True))["OutNoRoutes"]) + int(newer["Ip6OutNoRoutes"])
 
 
 if __name__ == "__main__":
