@@ -17,7 +17,8 @@ _NAME = re.compile(r"[a-z]+-(?P<day>\d{4}-\d\d-\d\d)\.log")
 
 
 class DailyLogs:
-    """Files `<directory>/<name>-<UTC day>.log`, each kept for `kept_for` from the beginning of its day."""
+    """Files `<directory>/<name>-<UTC day>.log`, each kept for `kept_for` from the beginning of its day: whole days, as
+    `load_policies` has found, since a file goes whole."""
 
     def __init__(self, directory: Path, kept_for: timedelta, clock: Callable[[], float] = time) -> None:
         self.directory = directory
