@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from cluster.day_keys import destroy_day_keys, make_day_keys
 from cluster.minutes import delete_orphans, empty_images, empty_training
 from cluster.store_init import check_store
-from cluster.sweep import Parts, Sweep
+from cluster.sweep import ITEM_S, Parts, Sweep
 from edge.domain.canaries import forget_canaries, look_for_canaries, plant_canaries
 from edge.domain.erasure import BATCH, due, erase_images, oldest_due
 from edge.domain.jobs import fail_lost_jobs, forget_jobs
@@ -44,9 +44,9 @@ async def run_sweeper(parts: Parts) -> None:
             loops.create_task(_repeat(parts, leads, every_s, items))
 
 
-async def sweep_once(parts: Parts, items: Mapping[str, Item] | None = None) -> SweepReport:
+async def sweep_once(parts: Parts, items: Mapping[str, Item] | None = None, limit_s: float = ITEM_S) -> SweepReport:
     """Never raises: one item keeps no other from its turn."""
-    sweep = Sweep(parts)
+    sweep = Sweep(parts, limit_s)
     for kind, item in (EACH_MINUTE if items is None else items).items():
         await sweep.item(kind, item(sweep))
     return sweep.report()
@@ -56,7 +56,7 @@ async def _repeat(parts: Parts, leads: asyncio.Event, every_s: float, items: Map
     """At whole multiples of `every_s`, which is when minutes fall due."""
     while True:
         await leads.wait()
-        report = await sweep_once(parts, items)
+        report = await sweep_once(parts, items, max(ITEM_S, every_s))
         if items is EACH_MINUTE:
             await _say(parts, report)
         elif items is EACH_HOUR:
@@ -101,14 +101,13 @@ async def _finish_withdrawals(sweep: Sweep) -> None:
 
 
 async def _withdraw_orphans(sweep: Sweep) -> None:
-    """Nobody could say no to these any more, or the policy's mode does not let silence count any more."""
-    retention = sweep.parts.policies.retention
+    """Nobody could say no to these any more."""
+    proofs = sweep.parts.policies.retention.classes.proofs
     withdrawn = await withdraw_orphans(
-        retention.training.mode,
         store=sweep.parts.store,
         database=sweep.parts.database,
         now=sweep.now,
-        forget_after_s=retention.classes.proofs.duration.total_seconds(),
+        forget_after_s=proofs.duration.total_seconds(),
     )
     sweep.note("withdrawn copies", len(withdrawn.copies))
 
@@ -197,11 +196,11 @@ def _in_words(report: SweepReport) -> str:
 
 
 EARLY: dict[str, Item] = {
+    "day keys to come": _make_day_keys,
     "rows": _erase_due_images,
     "withdrawn copies": _finish_withdrawals,
 }
 EACH_MINUTE: dict[str, Item] = {
-    "day keys to come": _make_day_keys,
     "objects": empty_images,
     "copies": empty_training,
     **EARLY,

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from cluster.sweep import Sweep
 from edge.db.rows import ConsentRow
 from edge.domain.erasure import forget_passed
+from edge.errors import DatabaseUnavailable
 from policies.publish import IMAGES, TRAINING
 from serve_app.storage.keys import minute_name, parse_key, parse_minute
 
@@ -67,18 +68,23 @@ async def delete_orphans(sweep: Sweep) -> None:
 
 async def _empty(sweep: Sweep, prefix: str, kind: str, forget: Forget) -> None:
     lanes = _Lanes(sweep, kind, forget)
-    for days in await sweep.parts.store.children(f"{prefix}/"):
-        await sweep.item(kind, lanes.empty_class(f"{prefix}/{days}/"))
-    await lanes.finish()
+    try:
+        for days in await sweep.parts.store.children(f"{prefix}/"):
+            await sweep.item(kind, lanes.empty_class(f"{prefix}/{days}/"))
+        await lanes.finish()
+    finally:
+        lanes.leave()
 
 
 class _Lanes:
-    """Batches on their way out. One that fails holds up no other."""
+    """Batches on their way out. One that fails holds up no other, and a database that does not answer holds up one:
+    the rows are due by themselves."""
 
     def __init__(self, sweep: Sweep, kind: str, forget: Forget) -> None:
         self._sweep = sweep
         self._kind = kind
         self._forget = forget
+        self._is_answered = True
         self._room = asyncio.Semaphore(LANES)
         self._busy: set[asyncio.Task[None]] = set()
 
@@ -90,17 +96,30 @@ class _Lanes:
         if self._busy:
             await asyncio.wait(self._busy)
 
+    def leave(self) -> None:
+        """What is still under way is for the next sweep."""
+        for task in self._busy:
+            task.cancel()
+
     async def _empty(self, minute: Minute) -> None:
         async for keys in self._sweep.parts.store.batches(minute.prefix, BATCH):
             await self._room.acquire()
-            task = asyncio.create_task(self._sweep.item(self._kind, self._delete(keys, minute), due_at=minute.due_at))
+            task = asyncio.create_task(self._lane(keys, minute))
             self._busy.add(task)
             task.add_done_callback(self._done)
+
+    async def _lane(self, keys: Sequence[str], minute: Minute) -> None:
+        await self._sweep.item(self._kind, self._delete(keys, minute), due_at=minute.due_at)
 
     async def _delete(self, keys: Sequence[str], minute: Minute) -> None:
         await self._sweep.parts.store.delete(keys)
         self._sweep.note(self._kind, len(keys), due_at=minute.due_at)
-        await self._forget(keys)
+        if self._is_answered:
+            try:
+                await self._forget(keys)
+            except DatabaseUnavailable:
+                self._is_answered = False
+                raise
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._busy.discard(task)

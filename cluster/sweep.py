@@ -1,5 +1,6 @@
 """One turn of the deleter: what it works with, and what it found. Each item of it goes by itself."""
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,8 @@ from serve_app.errors import ServeError
 from serve_app.storage.store import ObjectStore, StoreSettings
 
 log = logging.getLogger(__name__)
+
+ITEM_S = 240.0  # one that hangs leaves a turn time for its report before that is missed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +33,11 @@ class Parts:
 
 
 class Sweep:
-    """`now` is when it began, and decides what is due."""
+    """`now` is when it began, and decides what is due; `limit_s` is how long one item of it may take."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, limit_s: float = ITEM_S) -> None:
         self.parts = parts
+        self.limit_s = limit_s
         self.now = parts.clock()
         self.removed: Counter[str] = Counter()
         self.left: set[str] = set()
@@ -48,7 +52,8 @@ class Sweep:
     async def item(self, kind: str, work: Awaitable[None], *, due_at: float | None = None) -> None:
         """Never raises. `due_at`: since when what this item removes should be gone."""
         try:
-            await work
+            async with asyncio.timeout(self.limit_s):
+                await work
         except Exception as error:  # noqa: BLE001  deleting must go on whatever one item met
             is_ours = isinstance(error, ServeError | EdgeError)  # whose texts are safe to log
             log.error("%s are left for the next sweep: %s", kind, error if is_ours else type(error).__name__)

@@ -6,8 +6,8 @@ session, must not keep it, and may be run a second time when a neighbour's failu
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Generic, TypeVar
 
 from asyncpg import PostgresError
@@ -27,7 +27,16 @@ from edge.errors import DatabaseUnavailable
 T = TypeVar("T")
 Work = Callable[[Session], T]
 MAX_SHARED = 256
-BUSY_TIMEOUT_MS = 5_000
+BUSY_TIMEOUT_MS = 5_000  # how long one waits for another's lock
+ANSWER_S = 15.0  # whoever waits longer than this hears that there is no answer
+CONNECT_S = 5.0
+POSTGRESQL = {
+    "timeout": CONNECT_S,
+    "server_settings": {
+        "lock_timeout": f"{BUSY_TIMEOUT_MS}ms",
+        "idle_in_transaction_session_timeout": "60s",  # of an edge that was stopped while it held locks
+    },
+}
 COMPACT_TIMEOUT_MS = 250
 UNAVAILABLE = (InterfaceError, InternalError, OperationalError, PoolTimeout, PostgresError, OSError)
 
@@ -55,7 +64,7 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Raises DatabaseUnavailable."""
-        with or_unavailable():
+        async with _in_time():
             async with self._sessions() as session:
                 return await session.run_sync(work)
 
@@ -118,7 +127,7 @@ class Database:
     async def _write_together(self, shared: list[_Pending[object]]) -> bool:
         """False when one of them was wrong, and all were undone. A database that does not answer fails them all."""
         try:
-            with or_unavailable():
+            async with _in_time():
                 async with self._sessions.begin() as session:
                     results = await session.run_sync(_all_of, [pending.work for pending in shared])
         except DatabaseUnavailable:
@@ -133,13 +142,21 @@ class Database:
 
     async def _write_alone(self, pending: _Pending[object]) -> None:
         try:
-            with or_unavailable():
+            async with _in_time():
                 async with self._sessions.begin() as session:
                     result = await session.run_sync(pending.work)
         except Exception as error:  # noqa: BLE001  raised again where the work came from
             pending.fail(error)
         else:
             pending.succeed(result)
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncGenerator[None]:
+    """A database that hangs is one that does not answer: no caller and no sweep waits for it for ever."""
+    with or_unavailable():
+        async with asyncio.timeout(ANSWER_S):
+            yield
 
 
 @contextmanager
@@ -172,8 +189,9 @@ def _all_of(db: Session, works: Sequence[Work[object]]) -> list[object]:
 
 def open_engine(url: str) -> AsyncEngine:
     """Parameters never appear in errors or logs."""
-    engine = create_async_engine(url, hide_parameters=True)
-    if make_url(url).get_backend_name() == "sqlite":
+    is_sqlite = make_url(url).get_backend_name() == "sqlite"
+    engine = create_async_engine(url, hide_parameters=True, connect_args={} if is_sqlite else POSTGRESQL)
+    if is_sqlite:
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     return engine
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from edge.db.database import or_unavailable
@@ -26,6 +26,7 @@ async def migrate(engine: AsyncEngine) -> None:
 async def _migrate(engine: AsyncEngine) -> None:
     async with _alone(engine), engine.begin() as connection:
         if engine.dialect.name == "postgresql":
+            await connection.execute(text("SET LOCAL lock_timeout = 0"))  # a big table may take another start long
             await connection.execute(select(func.pg_advisory_xact_lock(ADVISORY_LOCK)))
         await connection.run_sync(_upgrade)
 
