@@ -101,13 +101,14 @@ async def _finish_withdrawals(sweep: Sweep) -> None:
 
 
 async def _withdraw_orphans(sweep: Sweep) -> None:
-    """Nobody could say no to these any more."""
-    proofs = sweep.parts.policies.retention.classes.proofs
+    """Nobody could say no to these any more, or the policy's mode does not let silence count any more."""
+    retention = sweep.parts.policies.retention
     withdrawn = await withdraw_orphans(
+        retention.training.mode,
         store=sweep.parts.store,
         database=sweep.parts.database,
         now=sweep.now,
-        forget_after_s=proofs.duration.total_seconds(),
+        forget_after_s=retention.classes.proofs.duration.total_seconds(),
     )
     sweep.note("withdrawn copies", len(withdrawn.copies))
 
