@@ -52,7 +52,8 @@ class JobRow(Base):
 
 
 class ImageRow(Base):
-    """A stored image: where it lies, when it goes and how it was made. `erased_at` is set before its object goes.
+    """A stored image: where it lies, when it goes and how it was made. `erased_at` is set before its object goes, and
+    then it has no owner. It has no seed once a picture of the same job has gone: that one's would follow from it.
 
     `delete_at` may be sooner than the minute in the key; `on_download`: the first whole download makes it so.
     """
@@ -62,11 +63,11 @@ class ImageRow(Base):
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     job_id: Mapped[str] = mapped_column(Id, index=True)
-    owner_kind: Mapped[str] = mapped_column(String(8))
-    owner_id: Mapped[str] = mapped_column(Id)
+    owner_kind: Mapped[str | None] = mapped_column(String(8))
+    owner_id: Mapped[str | None] = mapped_column(Id)
     model: Mapped[str] = mapped_column(String(64))
     position: Mapped[int]
-    seed: Mapped[int] = mapped_column(BigInteger)
+    seed: Mapped[int | None] = mapped_column(BigInteger)
     steps: Mapped[int]
     guidance: Mapped[float]
     width_px: Mapped[int]
@@ -148,15 +149,17 @@ class ConsentRow(Base):
 class ReceiptRow(Base):
     """A receipt as it was signed, and the objects that it says are gone until they have been looked for often enough.
 
-    `found`: how many of them the last look still found; None before the first.
+    `look_at`: when they are to be looked for again; None once `keys` is. `found`: how many of them the last look still
+    found; None before the first.
     """
 
     __tablename__ = "receipt"
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
-    claims: Mapped[str] = mapped_column(Text)
+    signed: Mapped[str] = mapped_column(Text)
     keys: Mapped[str | None] = mapped_column(Text, default=None)
-    keys_until_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    keys_until_at: Mapped[int] = mapped_column(BigInteger)
+    look_at: Mapped[int | None] = mapped_column(BigInteger, index=True)
     checked_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
     found: Mapped[int | None] = mapped_column(default=None)
     issued_at: Mapped[int] = mapped_column(BigInteger)

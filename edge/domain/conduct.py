@@ -7,12 +7,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 from typing import assert_never
 
 from edge.db.database import Database
 from edge.db.rows import ConsentRow, ImageRow
 from edge.domain import jobs
-from edge.domain.erasure import erase_for_caller, erase_strays
+from edge.domain.erasure import erase_strays, finish_erasing, mark_erased
 from edge.domain.events import Ended, ImageReady
 from edge.domain.images import NewImage, added, image_row
 from edge.domain.keyring import Keyring
@@ -105,9 +106,9 @@ class Conductor:
         if run.order.kept:
             row = image_row(image, run.order, run.job_id, run.caller, self._keyring, self._clock())
             copy = run.permission and consent_row(image, run.caller.owner, run.permission, self._clock())
-            if unwanted := await self._database.write(
-                added(NewImage(row, copy, run.permission and run.permission.word))
-            ):
+            siblings = sum(made.row is not None for made in run.made.values())
+            new = NewImage(row, copy, run.permission and run.permission.word, siblings)
+            if unwanted := await self._database.write(added(new)):
                 await self._store.delete(unwanted)
             if row.key in unwanted:
                 return Ended("failed", "edge_lost")  # `_end` learns what stands
@@ -142,13 +143,14 @@ class Conductor:
                 forget_after_s=run.permission.terms.proofs_kept_for_s,
             )
         run.made.clear()
-        await erase_for_caller(
-            ImageRow.job_id == run.job_id,
-            store=self._store,
-            database=self._database,
+        mark = partial(
+            mark_erased,
+            which=ImageRow.job_id == run.job_id,
             now=self._clock(),
             forget_after_s=self._forget_after_s,
         )
+        images = await self._database.write(mark)
+        await finish_erasing(images, store=self._store, database=self._database)
 
     async def _drop_strays(self, run: Run, stored: StoreOrder) -> None:
         await erase_strays(

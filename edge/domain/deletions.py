@@ -1,6 +1,8 @@
 """A person deletes: one picture, one generation, or all that is theirs. Each answers a receipt.
 
 Erasing is `erasure.py`'s and `training.py`'s work; here it is decided what goes together, and said what stays and why.
+All of it is marked or deleted in one transaction, and a receipt is written with it: from there on a receipt is sure,
+whatever does not answer. Then the objects go and what is left in files, and the receipt says that it is done.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,15 +10,16 @@ from dataclasses import dataclass
 from functools import partial
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, delete, func, select, update
-from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session
+from msgspec.structs import replace
+from sqlalchemy import ColumnElement, delete, exists, select, update
+from sqlalchemy.orm import Session
 
 from edge.db.database import Database
 from edge.db.rows import ConsentRow, ImageRow, JobRow, PromptRow, RightsRequestRow, SessionRow
 from edge.db.statements import changed
 from edge.domain import jobs
 from edge.domain.conduct import Clock
-from edge.domain.erasure import Erased, erase_for_caller
+from edge.domain.erasure import ErasedImage, finish_erasing, mark_erased
 from edge.domain.events import Ended
 from edge.domain.owner import JobId, Owner, owned
 from edge.domain.prompts import erase_prompts
@@ -28,27 +31,36 @@ from edge.domain.receipts import (
     Signer,
     StoreErased,
     add_receipt,
+    complete_receipt,
     new_receipt_id,
     watched,
 )
+from edge.domain.rights import ends_of
 from edge.domain.runs import Runs
-from edge.domain.training import Withdrawn, withdraw
-from policies.schema import Policies
+from edge.domain.training import Withdrawn, WithdrawnCopy, finish_withdrawing, mark_withdrawn, withdraw
+from edge.errors import DatabaseUnavailable
+from policies.schema import Kept, Policies
 from serve_app.storage.store import ObjectStore
 
 OWNERLESS_CONSENT = (
     "That an exported training copy was withdrawn: its id and times, so that exports drop it; no owner, no picture"
 )
 OWNERLESS_REQUEST = "A request that needs a person and its answer, without its sender; 180 days after it was answered"
+OVERWRITTEN = "rows are deleted and overwritten"
+REUSED = "rows are deleted; the database overwrites their space and its log when it uses them again"
 
 
-class Gone(Struct, frozen=True):
-    """What has left the store before the receipt is written; rows go in the same transaction with it."""
+class Taken(Struct, frozen=True, kw_only=True):
+    """What went in one transaction; of images and copies, the objects are still to go."""
 
-    scope: Scope
-    requested_at: int
-    erased: Erased
-    withdrawn: Withdrawn
+    images: list[ErasedImage] = []
+    copies: list[WithdrawnCopy] = []
+    rows: Counts = Counts()
+    stays: list[Retained] = []
+
+    @property
+    def counts(self) -> Counts:
+        return replace(self.rows, images=len(self.images), training_copies=len(self.copies))
 
 
 class Deletion(Struct, frozen=True):
@@ -58,9 +70,13 @@ class Deletion(Struct, frozen=True):
     claims: Claims
 
 
+Take = Callable[[Session], Taken]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deletions:
-    """`issuer` is the address of this service, which receipts name. Everything raises DatabaseUnavailable.
+    """`issuer` is the address of this service, which receipts name. Everything raises DatabaseUnavailable, and then
+    nothing was deleted.
 
     A store that does not answer is said in the receipt: nobody sees the picture again, and the deleter finishes.
     """
@@ -75,9 +91,12 @@ class Deletions:
 
     async def delete_image(self, image: ImageRow) -> Deletion:
         asked_at = self.clock()
-        gone = await self._take_away("image", asked_at, ImageRow.id == image.id, ConsentRow.id == image.id)
-        stays = partial(self._left_of_jobs, job_ids=[image.job_id])
-        return await self._conclude(gone, erase_rows=lambda _: Counts(), stays=stays)
+        return await self._delete("image", asked_at, partial(self._take_image, image=image))
+
+    async def delete_addressed(self, image: ImageRow) -> Deletion:
+        """By whoever holds its address, who learns of the picture alone: not of its owner's copy, nor of the prompt."""
+        asked_at = self.clock()
+        return await self._delete("image", asked_at, partial(self._take_image, image=image), is_owner=False)
 
     async def delete_generation(self, job: JobRow) -> Deletion:
         """One that is under way is cancelled, and its bare state stays; one that has ended goes whole."""
@@ -85,38 +104,27 @@ class Deletions:
         is_under_way = job.status in jobs.OPEN_STATES
         if is_under_way:
             await self._cancel([job])
-        made = select(ImageRow.id).where(ImageRow.job_id == job.id)
-        image_ids = await self.database.read(lambda db: list(db.scalars(made)))
-        gone = await self._take_away("generation", asked_at, ImageRow.job_id == job.id, ConsentRow.id.in_(image_ids))
-        stays = partial(self._left_of_jobs, job_ids=[job.id])
-        ended = JobRow.id == job.id
-        erase_rows: Callable[[Session], Counts] = (
-            (lambda _: Counts()) if is_under_way else (lambda db: Counts(generations=jobs.delete_ended(db, ended)))
-        )
-        return await self._conclude(gone, erase_rows=erase_rows, stays=stays)
+        return await self._delete("generation", asked_at, partial(self._take_generation, job=job, stays=is_under_way))
 
     async def delete_owner(self, owner: Owner) -> Deletion:
-        """All that erasure reaches. What is under way is cancelled. Doing it again finds nothing, and says so."""
+        """All that erasure reaches. What is under way is cancelled. Doing it again finds nothing, and says so.
+
+        A generation that starts meanwhile was not meant: until it has ended it stays, with its prompt and its session.
+        """
         asked_at = self.clock()
         under_way = select(JobRow).where(owned(JobRow, owner), JobRow.status.in_(jobs.OPEN_STATES))
         await self._cancel(await self.database.read(lambda db: list(db.scalars(under_way))))
-        gone = await self._take_away(owner.kind, asked_at, owned(ImageRow, owner), owned(ConsentRow, owner))
-        requests = await self.database.read(partial(_requests_left, owner=owner))
-        deletion = await self._conclude(
-            gone, erase_rows=partial(_erase_rows_of, owner=owner), stays=lambda _: self._left_of_requests(requests)
-        )
+        deletion = await self._delete(owner.kind, asked_at, partial(self._take_all, owner=owner))
         self.runs.forget(owner)
-        await self.database.compact()
         return deletion
 
     async def withdraw_all_copies(self, owner: Owner) -> Deletion | None:
         """For a no to training; None where there was no copy, and nothing to give a receipt for."""
-        asked_at = int(self.clock())
-        withdrawn = await self.withdraw_copies(owned(ConsentRow, owner))
-        if not withdrawn.copies:
+        asked_at = self.clock()
+        which = owned(ConsentRow, owner)
+        if not await self.database.read(lambda db: db.scalar(select(exists().where(which)))):
             return None
-        gone = Gone("training", asked_at, Erased([], 0), withdrawn)
-        return await self._conclude(gone, erase_rows=lambda _: Counts(), stays=lambda _: [])
+        return await self._delete("training", asked_at, lambda db: Taken(copies=self._mark_withdrawn(db, which)))
 
     async def withdraw_copies(self, which: ColumnElement[bool]) -> Withdrawn:
         """Of `ConsentRow`, without a receipt."""
@@ -134,78 +142,131 @@ class Deletions:
             ending = jobs.Ending(JobId(job.id), job.epoch, ended, self.clock(), self._forget_job_after_s)
             await self.database.write(jobs.ended(ending))
 
-    async def _take_away(
-        self, scope: Scope, asked_at: float, images: ColumnElement[bool], copies: ColumnElement[bool]
-    ) -> Gone:
-        store, database = self.store, self.database
-        withdrawn = await self.withdraw_copies(copies)  # first: an image that is gone names its copy no more
-        erased = await erase_for_caller(
-            images, store=store, database=database, now=self.clock(), forget_after_s=self._forget_job_after_s
+    # what goes together, in one transaction ---------------------------------------------------------------------------
+
+    def _take_image(self, db: Session, image: ImageRow) -> Taken:
+        images = self._mark_erased(db, ImageRow.id == image.id)
+        copies = self._mark_withdrawn(db, ConsentRow.id == image.id)
+        return Taken(images=images, copies=copies, stays=self._left_of_job(db, image.job_id))
+
+    def _take_generation(self, db: Session, job: JobRow, *, stays: bool) -> Taken:
+        images = self._mark_erased(db, ImageRow.job_id == job.id)
+        made = select(ImageRow.id).where(ImageRow.job_id == job.id)
+        copies = self._mark_withdrawn(db, ConsentRow.id.in_(made))
+        generations = 0 if stays else jobs.delete_ended(db, JobRow.id == job.id)
+        rows = Counts(generations=generations)
+        return Taken(images=images, copies=copies, rows=rows, stays=self._left_of_job(db, job.id))
+
+    def _take_all(self, db: Session, owner: Owner) -> Taken:
+        """The generations are named before the pictures: of each that goes, all pictures go with it."""
+        ended = jobs.ended_ids(db, owner)
+        images = self._mark_erased(db, owned(ImageRow, owner))
+        copies = self._mark_withdrawn(db, owned(ConsentRow, owner))
+        stays = self._left_of_requests(db, owner)
+        generations = jobs.delete_jobs(db, ended)
+        rows = Counts(
+            generations=generations,
+            prompts=erase_prompts(db, owner),
+            sessions=_erase_session(db, owner),
+            rights_requests=_take_sender_off(db, owner),
         )
-        return Gone(scope, int(asked_at), erased, withdrawn)
+        return Taken(images=images, copies=copies, rows=rows, stays=stays)
 
-    async def _conclude(
-        self, gone: Gone, *, erase_rows: Callable[[Session], Counts], stays: Callable[[Session], list[Retained]]
-    ) -> Deletion:
-        return await self.database.write(partial(self._write, gone=gone, erase_rows=erase_rows, stays=stays))
+    def _mark_erased(self, db: Session, which: ColumnElement[bool]) -> list[ErasedImage]:
+        return mark_erased(db, which, self.clock(), self._forget_job_after_s)
 
-    def _write(
-        self,
-        db: Session,
-        gone: Gone,
-        erase_rows: Callable[[Session], Counts],
-        stays: Callable[[Session], list[Retained]],
-    ) -> Deletion:
-        rows = erase_rows(db)
+    def _mark_withdrawn(self, db: Session, which: ColumnElement[bool]) -> list[WithdrawnCopy]:
+        return mark_withdrawn(db, which, self.clock(), self._keep_proof_s)
+
+    # the receipt ------------------------------------------------------------------------------------------------------
+
+    async def _delete(self, scope: Scope, asked_at: float, take: Take, *, is_owner: bool = True) -> Deletion:
+        begin = partial(self._begin, scope=scope, asked_at=asked_at, take=take, is_owner=is_owner)
+        taken, deletion = await self.database.write(begin)
+        try:
+            return await self._finish(taken, deletion.claims)
+        except DatabaseUnavailable:
+            return deletion
+
+    def _begin(
+        self, db: Session, scope: Scope, asked_at: float, take: Take, *, is_owner: bool
+    ) -> tuple[Taken, Deletion]:
+        taken = take(db)
+        told = taken if is_owner else Taken(images=taken.images)
         now = int(self.clock())
         forget_at = int(now + self._keep_proof_s)
         claims = Claims(
             iss=self.issuer,
             jti=new_receipt_id(),
             iat=now,
-            scope=gone.scope,
-            requested_at=gone.requested_at,
+            scope=scope,
+            requested_at=int(asked_at),
             completed_at=now,
-            counts=_all_counts(gone, rows),
-            classes=_classes(_all_counts(gone, rows)),
-            stores=_stores(gone),
-            retained=[*stays(db), *self._left_as_proof(db, gone, forget_at)],
+            counts=told.counts,
+            classes=_classes(told.counts),
+            stores=self._stores(objects=False, rows=False),
+            retained=[*told.stays, *self._left_as_proof(told, forget_at)],
             backups_gone_by=now + self.policies.retention.backups_days * 86_400,
             undisclosed=self.policies.retention.undisclosed,
         )
-        keys = [watched(image.key, image.created_at) for image in gone.erased.images]
-        keys += [watched(copy.key, copy.given_at) for copy in gone.withdrawn.copies]
-        add_receipt(db, claims, keys, forget_at)
-        return Deletion(self.signer.sign(claims), claims)
+        keys = [watched(image.key, image.created_at) for image in taken.images]
+        keys += [watched(copy.key, copy.given_at) for copy in taken.copies]
+        signed = self.signer.sign(claims)
+        add_receipt(db, claims, signed, keys, forget_at)
+        return taken, Deletion(signed, claims)
 
-    def _left_of_jobs(self, db: Session, job_ids: Sequence[str]) -> list[Retained]:
+    async def _finish(self, taken: Taken, begun: Claims) -> Deletion:
+        """Raises DatabaseUnavailable: then the receipt stands as it was, and the sweeper finishes."""
+        store, database = self.store, self.database
+        is_gone = await finish_withdrawing(taken.copies, store=store, database=database)
+        is_gone &= await finish_erasing(taken.images, store=store, database=database)
+        stores = self._stores(objects=is_gone, rows=is_gone and await self._overwrite())
+        now = int(self.clock())
+        claims = replace(begun, iat=now, completed_at=now, stores=stores)
+        signed = self.signer.sign(claims)
+        await database.write(partial(complete_receipt, claims=claims, signed=signed))
+        return Deletion(signed, claims)
+
+    async def _overwrite(self) -> bool:
+        """True also where the database does that later, in its own time: its receipts say so."""
+        try:
+            if self.database.overwrites:
+                await self.database.compact()
+        except DatabaseUnavailable:
+            return False
+        return True
+
+    def _stores(self, *, objects: bool, rows: bool) -> list[StoreErased]:
+        """The row of a picture goes after its object."""
+        method = OVERWRITTEN if self.database.overwrites else REUSED
+        return [
+            StoreErased("object store", "each object is deleted under its key", objects),
+            StoreErased("database", method, rows),
+        ]
+
+    # what stays -------------------------------------------------------------------------------------------------------
+
+    def _left_of_job(self, db: Session, job_id: str) -> list[Retained]:
         kept = self.policies.retention.classes
-        left = (
-            ("job_state", kept.job_state, JobRow.forget_at, JobRow.id.in_(job_ids)),
-            ("moderation_prompt", kept.moderation_prompt, PromptRow.delete_at, PromptRow.job_id.in_(job_ids)),
-        )
-        found = [(name, each, _count_and_end(db, end_at, which)) for name, each, end_at, which in left]
-        return [
-            Retained(class_=name, what=each.what, why=each.why, law=each.ground, until=until)
-            for name, each, (count, until) in found
-            if count
-        ]
+        job = ends_of(db, JobRow.forget_at, JobRow.id == job_id)
+        prompt = ends_of(db, PromptRow.delete_at, PromptRow.job_id == job_id)
+        left = [("job_state", kept.job_state, job), ("moderation_prompt", kept.moderation_prompt, prompt)]
+        return [_retained(name, each, ends.last_at) for name, each, ends in left if ends.count]
 
-    def _left_of_requests(self, requests: tuple[int, int | None]) -> list[Retained]:
-        count, until = requests
+    def _left_of_requests(self, db: Session, owner: Owner) -> list[Retained]:
+        """Nobody knows until when while one of them is not answered."""
+        mine = owned(RightsRequestRow, owner)
+        ends = ends_of(db, RightsRequestRow.forget_at, mine)
+        waiting = ends_of(db, RightsRequestRow.due_at, mine & RightsRequestRow.forget_at.is_(None))
+        until = None if waiting.count else ends.last_at
         kept = self.policies.retention.classes.rights_request
-        name = "rights_request"
-        return [Retained(class_=name, what=OWNERLESS_REQUEST, why=kept.why, law=kept.ground, until=until)] * bool(count)
+        return [_retained("rights_request", kept, until, OWNERLESS_REQUEST)] * bool(ends.count)
 
-    def _left_as_proof(self, db: Session, gone: Gone, until: int) -> list[Retained]:
+    def _left_as_proof(self, told: Taken, until: int) -> list[Retained]:
         kept = self.policies.retention.classes.proofs
-        withdrawn = ConsentRow.id.in_([copy.id for copy in gone.withdrawn.copies])
-        has_tombstone, _ = _count_and_end(db, ConsentRow.forget_at, withdrawn)
-        whats = [("training_copy", OWNERLESS_CONSENT)] if has_tombstone else []
-        return [
-            Retained(class_=name, what=what, why=kept.why, law=kept.ground, until=until)
-            for name, what in [*whats, ("proofs", kept.what)]
-        ]
+        tombstone = [_retained("training_copy", kept, until, OWNERLESS_CONSENT)]
+        has_tombstone = any(copy.exported_at is not None for copy in told.copies)
+        return [*tombstone * has_tombstone, _retained("proofs", kept, until)]
 
     @property
     def _forget_job_after_s(self) -> float:
@@ -216,40 +277,21 @@ class Deletions:
         return self.policies.retention.classes.proofs.duration.total_seconds()
 
 
-def _erase_rows_of(db: Session, owner: Owner) -> Counts:
-    requests = update(RightsRequestRow).where(owned(RightsRequestRow, owner)).values(owner_kind=None, owner_id=None)
-    is_session = owner.kind == "session"
-    return Counts(
-        generations=jobs.delete_ended(db, owned(JobRow, owner)),
-        prompts=erase_prompts(db, owner),
-        sessions=changed(db, delete(SessionRow).where(SessionRow.id == owner.id)) if is_session else 0,
-        rights_requests=changed(db, requests),
-    )
+def _erase_session(db: Session, owner: Owner) -> int:
+    """Unless something is being drawn for it: so long there is a choice about training, and a row that ends."""
+    if owner.kind != "session":
+        return 0
+    draws = exists().where(owned(JobRow, owner), JobRow.status.in_(jobs.OPEN_STATES))
+    return changed(db, delete(SessionRow).where(SessionRow.id == owner.id, ~draws))
 
 
-def _requests_left(db: Session, owner: Owner) -> tuple[int, int | None]:
-    """How many, and when the last of them goes; None while one of them is not answered."""
-    count, until = _count_and_end(db, RightsRequestRow.forget_at, owned(RightsRequestRow, owner))
-    is_open = owned(RightsRequestRow, owner) & RightsRequestRow.forget_at.is_(None)
-    return count, None if db.scalar(select(func.count()).where(is_open)) else until
+def _take_sender_off(db: Session, owner: Owner) -> int:
+    mine = update(RightsRequestRow).where(owned(RightsRequestRow, owner))
+    return changed(db, mine.values(owner_kind=None, owner_id=None))
 
 
-def _count_and_end(
-    db: Session, end_at: Mapped[int] | Mapped[int | None] | InstrumentedAttribute[int], which: ColumnElement[bool]
-) -> tuple[int, int | None]:
-    count, until = db.execute(select(func.count(), func.max(end_at)).where(which)).one()
-    return count, until
-
-
-def _all_counts(gone: Gone, rows: Counts) -> Counts:
-    return Counts(
-        images=len(gone.erased.images),
-        generations=rows.generations,
-        prompts=rows.prompts,
-        training_copies=len(gone.withdrawn.copies),
-        sessions=rows.sessions,
-        rights_requests=rows.rights_requests,
-    )
+def _retained(name: str, kept: Kept, until: int | None, what: str | None = None) -> Retained:
+    return Retained(class_=name, what=what or kept.what, why=kept.why, law=kept.ground, until=until)
 
 
 def _classes(counts: Counts) -> list[str]:
@@ -264,10 +306,3 @@ def _classes(counts: Counts) -> list[str]:
         ("rights_request", counts.rights_requests),
     ]
     return [name for name, count in reached if count]
-
-
-def _stores(gone: Gone) -> list[StoreErased]:
-    """Rows are gone once the receipt can be read: both are one transaction."""
-    is_done = gone.erased.is_complete and gone.withdrawn.is_complete
-    objects = StoreErased("object store", "each object is deleted under its key", is_done)
-    return [objects, StoreErased("database", "rows are deleted and overwritten", True)]

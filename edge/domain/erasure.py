@@ -1,8 +1,9 @@
 """Deleting pictures: the one way, for the owner, for whoever holds an address, and for the sweeper.
 
-First the row says that it is gone, so that its address answers 410 at once; then the object goes; then the row. A store
-that does not answer leaves the first word standing, and the sweeper finishes. Doing it twice does no harm, and whoever
-marked a row first is the one who counts it: what all deletions say they removed adds up to what was there.
+First the row says that it is gone, so that its address answers 410 at once, and loses its owner and its seed, as its
+siblings lose theirs; then the object goes; then the row. A store that does not answer leaves the first word standing,
+and the sweeper finishes. Doing it twice does no harm, and whoever marked a row first is the one who counts it: what all
+deletions say they removed adds up to what was there.
 """
 
 import logging
@@ -11,7 +12,7 @@ from datetime import timedelta
 from functools import partial
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from edge.db.database import Database
@@ -37,14 +38,10 @@ class ErasedImage(Struct, frozen=True):
 
 
 class Erased(Struct, frozen=True):
-    """`images`: those that this deletion was the first to name. `touched`: those and the ones it only finished.
-
-    `is_complete` is False where the store did not answer: nobody sees them again, and the sweeper removes the objects.
-    """
+    """`images`: those that this deletion was the first to name. `touched`: those and the ones it only finished."""
 
     images: list[ErasedImage]
     touched: int
-    is_complete: bool = True
 
 
 async def erase_images(
@@ -55,29 +52,35 @@ async def erase_images(
 
     `forget_after_s`: how long a job's bare state outlives its last picture.
     """
-    named, begun = await database.write(partial(_mark, which=which, now=now, limit=limit))
-    await _finish([*named, *begun], store, database, now, forget_after_s)
+    forget_at = int(now + forget_after_s)
+    named, begun = await database.write(partial(_mark, which=which, now=now, forget_at=forget_at, limit=limit))
+    await _finish([*named, *begun], store, database)
     return Erased(named, len(named) + len(begun))
 
 
-async def erase_for_caller(
-    which: ColumnElement[bool], *, store: ObjectStore, database: Database, now: float, forget_after_s: float
-) -> Erased:
-    """All of them, for a person who waits: nobody sees a picture again from here on, and a slow store follows later."""
+def mark_erased(db: Session, which: ColumnElement[bool], now: float, forget_after_s: float) -> list[ErasedImage]:
+    """All of them that nobody had marked before: nobody sees them from here on. The objects go next."""
     images: list[ErasedImage] = []
-    touched, is_complete = 0, True
+    unmarked = and_(which, ImageRow.erased_at.is_(None))
     while True:
-        named, begun = await database.write(partial(_mark, which=which, now=now, limit=BATCH))
-        if not named and not begun:
-            return Erased(images, touched, is_complete)
+        named, begun = _mark(db, unmarked, now, int(now + forget_after_s), BATCH)
         images += named
-        touched += len(named) + len(begun)
+        if not named and not begun:
+            return images
+
+
+async def finish_erasing(images: Sequence[ErasedImage], *, store: ObjectStore, database: Database) -> bool:
+    """For a person who waits: False where the store did not answer, and the sweeper finishes.
+
+    Raises DatabaseUnavailable.
+    """
+    for start in range(0, len(images), BATCH):
         try:
-            await _finish([*named, *begun], store, database, now, forget_after_s)
+            await _finish(images[start : start + BATCH], store, database)
         except StoreUnavailable:
             log.warning("the store does not answer: the sweeper will finish a deletion")
-            is_complete = False
-            which = which & ImageRow.erased_at.is_(None)
+            return False
+    return True
 
 
 async def erase_strays(
@@ -109,7 +112,10 @@ def forget_passed(db: Session, keys: Sequence[str], now: float, forget_after_s: 
     found = [ErasedImage(*row) for row in db.execute(select(*columns).where(ImageRow.id.in_(ids)))]
     images = [image for image in found if image.key in named]
     if images:
-        _delete_rows(db, images, int(now + forget_after_s))
+        job_ids = {image.job_id for image in images}
+        _hold(db, job_ids)
+        _delete_rows(db, images)
+        _let_go(db, job_ids, int(now + forget_after_s))
     return len(images)
 
 
@@ -122,12 +128,10 @@ def oldest_due(db: Session, now: float) -> int | None:
     return min((at for at in times if at is not None), default=None)
 
 
-async def _finish(
-    images: Collection[ErasedImage], store: ObjectStore, database: Database, now: float, forget_after_s: float
-) -> None:
+async def _finish(images: Collection[ErasedImage], store: ObjectStore, database: Database) -> None:
     if images:
         await store.delete([image.key for image in images])
-        await database.write(partial(_delete_rows, images=images, forget_at=int(now + forget_after_s)))
+        await database.write(partial(_delete_rows, images=images))
 
 
 def _possible_keys(order: StoreOrder, since: float, until: float) -> Iterator[str]:
@@ -139,26 +143,49 @@ def _possible_keys(order: StoreOrder, since: float, until: float) -> Iterator[st
 
 
 def _mark(
-    db: Session, which: ColumnElement[bool], now: float, limit: int
+    db: Session, which: ColumnElement[bool], now: float, forget_at: int, limit: int
 ) -> tuple[list[ErasedImage], list[ErasedImage]]:
     """Those that nobody had marked before, and those whose deletion is to be finished."""
     columns = (ImageRow.id, ImageRow.job_id, ImageRow.key, ImageRow.created_at)
     images = [ErasedImage(*row) for row in db.execute(select(*columns).where(which).limit(limit))]
-    ids = [image.id for image in images]
-    db.execute(select(ImageRow.id).where(ImageRow.id.in_(ids)).order_by(ImageRow.id).with_for_update())  # no deadlock
-    mark = update(ImageRow).where(ImageRow.id.in_(ids), ImageRow.erased_at.is_(None)).values(erased_at=int(now))
+    job_ids = {image.job_id for image in images}
+    _hold(db, job_ids)
+    mark = (
+        update(ImageRow)
+        .where(ImageRow.id.in_([image.id for image in images]), ImageRow.erased_at.is_(None))
+        .values(erased_at=int(now), owner_kind=None, owner_id=None)
+    )
     marked = set(db.scalars(mark.returning(ImageRow.id).execution_options(synchronize_session=False)))
+    if marked:
+        _let_go(db, job_ids, forget_at)
     return [image for image in images if image.id in marked], [image for image in images if image.id not in marked]
 
 
-def _delete_rows(db: Session, images: Collection[ErasedImage], forget_at: int) -> None:
-    db.execute(delete(ImageRow).where(ImageRow.id.in_([image.id for image in images])))
-    emptied = {image.job_id for image in images} - set(
-        db.scalars(select(ImageRow.job_id).where(ImageRow.job_id.in_({image.job_id for image in images})))
-    )
+def _hold(db: Session, job_ids: Collection[str]) -> None:
+    """Until this transaction is over, always in the same order: those who delete siblings at once wait in line."""
+    db.execute(select(ImageRow.id).where(ImageRow.job_id.in_(job_ids)).order_by(ImageRow.id).with_for_update())
+
+
+def _let_go(db: Session, job_ids: Collection[str], forget_at: int) -> None:
+    """What pictures leave behind that have gone: siblings without a seed, or a job that ends sooner."""
+    _lose_seeds(db, job_ids)
+    remain = select(ImageRow.job_id).where(ImageRow.job_id.in_(job_ids), ImageRow.erased_at.is_(None))
+    emptied = set(job_ids) - set(db.scalars(remain))
     db.execute(
         update(JobRow)
         .where(JobRow.id.in_(emptied), JobRow.forget_at > forget_at)
         .values(forget_at=forget_at)
         .execution_options(synchronize_session=False)
     )
+
+
+def _lose_seeds(db: Session, job_ids: Collection[str]) -> None:
+    """Each picture of a job has the seed of its sibling and one more: from any of them follow all."""
+    seeded = (ImageRow.job_id.in_(job_ids), ImageRow.seed.is_not(None))
+    db.execute(update(ImageRow).where(*seeded).values(seed=None).execution_options(synchronize_session=False))
+
+
+def _delete_rows(db: Session, images: Collection[ErasedImage]) -> None:
+    """And the seed of a sibling that was written down while they were being erased."""
+    db.execute(delete(ImageRow).where(ImageRow.id.in_([image.id for image in images])))
+    _lose_seeds(db, {image.job_id for image in images})

@@ -19,12 +19,14 @@ from serve_app.contract import Image
 class NewImage(Struct, frozen=True):
     """A stored image and its copy for training, if one was made, to be written down.
 
-    `word`: of its owner, when the job was accepted.
+    `word`: of its owner, when the job was accepted. `siblings`: how many of the job's images were written down before.
+    Where one of them has gone, this one's seed is not written: the other's would follow from it.
     """
 
     row: ImageRow
     copy: ConsentRow | None
     word: Word | None
+    siblings: int = 0
 
 
 def image_row(image: Image, order: Order, job_id: JobId, caller: Caller, keyring: Keyring, now: float) -> ImageRow:
@@ -78,5 +80,7 @@ def _add(db: Session, image: NewImage, *, is_open: bool) -> list[str]:
     copy = image.copy
     if not is_open:
         return [image.row.key, copy.key] if copy else [image.row.key]
+    if image.siblings and jobs.count_images(db, image.row.job_id) < image.siblings:
+        image.row.seed = None
     db.add(image.row)
     return [copy.key] if copy and not add_consent(db, copy, image.word or Word()) else []

@@ -15,6 +15,7 @@ from edge.domain.orders import Order
 from edge.domain.owner import ImageId, JobId, Owner, owned
 
 LEASE_S = 30
+BATCH = 500  # rows in one statement
 OPEN_STATES = ("queued", "running")
 
 _jobs = cast("Table", JobRow.__table__)
@@ -129,6 +130,12 @@ def images_of(db: Session, job_ids: Sequence[str], now: float) -> list[ImageRow]
     return list(db.scalars(query.order_by(ImageRow.position)))
 
 
+def count_images(db: Session, job_id: str) -> int:
+    """Those that nobody has deleted."""
+    alive = select(func.count()).where(ImageRow.job_id == job_id, ImageRow.erased_at.is_(None))
+    return db.scalar(alive) or 0
+
+
 def find_image(db: Session, owner: Owner, image_id: str, now: float) -> ImageRow | None:
     query = select(ImageRow).where(ImageRow.id == image_id, owned(ImageRow, owner), *visible(now))
     return db.scalar(query)
@@ -145,6 +152,17 @@ def visible(now: float) -> tuple[ColumnElement[bool], ...]:
 
 def delete_ended(db: Session, which: ColumnElement[bool]) -> int:
     return changed(db, delete(JobRow).where(which, JobRow.status.not_in(OPEN_STATES)))
+
+
+def ended_ids(db: Session, owner: Owner) -> list[str]:
+    return list(db.scalars(select(JobRow.id).where(owned(JobRow, owner), JobRow.status.not_in(OPEN_STATES))))
+
+
+def delete_jobs(db: Session, job_ids: Sequence[str]) -> int:
+    """However many."""
+    return sum(
+        delete_ended(db, JobRow.id.in_(job_ids[start : start + BATCH])) for start in range(0, len(job_ids), BATCH)
+    )
 
 
 def forget_jobs(db: Session, now: float, limit: int) -> int:

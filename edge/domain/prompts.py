@@ -15,11 +15,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from msgspec import Struct
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
 from edge.db.database import Database
-from edge.db.rows import DayKeyRow, PromptReadRow, PromptRow
+from edge.db.rows import DayKeyRow, JobRow, PromptReadRow, PromptRow
 from edge.db.statements import changed
 from edge.domain.owner import JobId, Owner, owned
 from edge.errors import NoDayKey
@@ -32,14 +32,6 @@ _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 class PromptSealBroken(Exception):
     """The record is not what was sealed to this key under this day and id."""
-
-
-class PromptCount(Struct, frozen=True):
-    """How many records, and when the first and the last of them go; None where there are none."""
-
-    count: int
-    first_end_at: int | None
-    last_end_at: int | None
 
 
 class DayKey(Struct, frozen=True):
@@ -101,15 +93,10 @@ def day_of(now: float) -> date:
     return datetime.fromtimestamp(now, UTC).date()
 
 
-def count_prompts(db: Session, owner: Owner) -> PromptCount:
-    ends = PromptRow.delete_at
-    return PromptCount(
-        *db.execute(select(func.count(), func.min(ends), func.max(ends)).where(owned(PromptRow, owner))).one()
-    )
-
-
 def erase_prompts(db: Session, owner: Owner) -> int:
-    return changed(db, delete(PromptRow).where(owned(PromptRow, owner)))
+    """Those whose generation is gone: to be called when it is. One that is being drawn keeps its own."""
+    draws = exists().where(JobRow.id == PromptRow.job_id)
+    return changed(db, delete(PromptRow).where(owned(PromptRow, owner), ~draws))
 
 
 def forget_prompts(db: Session, now: float, limit: int) -> int:

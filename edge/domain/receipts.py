@@ -1,8 +1,9 @@
 """Receipts of deletions: a signed statement of what went, when, from where, and what stays, why and until when.
 
 A receipt is a compact JWS (RFC 7515, Ed25519 by RFC 9864) that anybody can check with the key at
-`/.well-known/jwks.json`. It names no person, no owner and no object. Our own row keeps the object keys until two days
-after the store's rules would have removed each, and looks for them again: what a receipt says is gone is gone.
+`/.well-known/jwks.json`. It names no person, no owner and no object. Our own row keeps it as it was signed, and the
+object keys until two days after the store's rules would have removed each: they are looked for again, so that what a
+receipt says is gone is gone.
 """
 
 import logging
@@ -17,7 +18,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, OKPKey
 from msgspec import Struct
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from edge.db.database import Database
@@ -52,7 +53,7 @@ class Counts(Struct, frozen=True, kw_only=True):
 
 
 class StoreErased(Struct, frozen=True):
-    """`is_done` False: the store did not answer; nobody sees it from here on, and the deleter goes on trying."""
+    """`is_done` False: not when this was signed; nobody sees it from here on, and the deleter goes on trying."""
 
     name: str
     method: str
@@ -104,6 +105,13 @@ class Receipt(Struct, frozen=True):
     checked_until: int | None
 
 
+class Look(Struct, frozen=True):
+    """When the objects were last looked for, and how many were there; None before the first time."""
+
+    checked_at: int | None
+    found: int | None
+
+
 class Rechecked(Struct, frozen=True):
     """How many receipts were looked after, and how many of their objects were there again and are deleted now."""
 
@@ -144,27 +152,42 @@ def watched(key: str, stored_at: int) -> WatchedKey:
     return WatchedKey(key, -(-backstop // DAY_S) * DAY_S + LOOKED_FOR_AFTER_BACKSTOP_S)
 
 
-def add_receipt(db: Session, claims: Claims, keys: Sequence[WatchedKey], forget_at: int) -> None:
+def add_receipt(db: Session, claims: Claims, signed: str, keys: Sequence[WatchedKey], forget_at: int) -> None:
     """Also the end of looking, where the store's own rule is slower than a receipt is kept."""
     db.add(
         ReceiptRow(
             id=claims.jti,
-            claims=msgspec.json.encode(claims).decode(),
+            signed=signed,
             keys=msgspec.json.encode(keys).decode() if keys else None,
             keys_until_at=max((key.until_at for key in keys), default=claims.iat),
+            look_at=claims.iat if keys else None,
             issued_at=claims.iat,
             forget_at=forget_at,
         )
     )
 
 
+def complete_receipt(db: Session, claims: Claims, signed: str) -> None:
+    """What it says now that all is done."""
+    db.execute(update(ReceiptRow).where(ReceiptRow.id == claims.jti).values(signed=signed))
+
+
 def find_receipt(db: Session, receipt_id: str, signer: Signer) -> Receipt | None:
+    """Raises ReceiptBroken where the row is not what was signed with the key that is published now."""
     row = db.get(ReceiptRow, receipt_id)
     if row is None:
         return None
-    claims = msgspec.json.decode(row.claims, type=Claims)
+    claims = read_receipt(row.signed, signer.key_set)
+    if claims.jti != row.id:
+        raise ReceiptBroken("it is another receipt's")
     watched_until = row.keys_until_at if row.keys else None
-    return Receipt(row.id, claims, signer.sign(claims), row.checked_at, row.found, watched_until)
+    return Receipt(row.id, claims, row.signed, row.checked_at, row.found, watched_until)
+
+
+def find_look(db: Session, receipt_id: str) -> Look | None:
+    """None where there is no such receipt, or it was kept long enough."""
+    row = db.get(ReceiptRow, receipt_id)
+    return None if row is None else Look(row.checked_at, row.found)
 
 
 def read_receipt(text: str, key_set: Mapping[str, object]) -> Claims:
@@ -197,13 +220,14 @@ async def recheck_receipts(now: float, store: ObjectStore, database: Database) -
     return Rechecked(receipts, found)
 
 
-def forget_receipts(db: Session, now: float) -> int:
-    return changed(db, delete(ReceiptRow).where(ReceiptRow.forget_at <= int(now)))
+def forget_receipts(db: Session, now: float, limit: int = BATCH) -> int:
+    due = select(ReceiptRow.id).where(ReceiptRow.forget_at <= int(now)).limit(limit)
+    return changed(db, delete(ReceiptRow).where(ReceiptRow.id.in_(due)))
 
 
 def _due_for_a_look(db: Session, now: float) -> list[ReceiptRow]:
-    is_due = or_(ReceiptRow.checked_at.is_(None), ReceiptRow.checked_at <= int(now) - LOOK_EVERY_S)
-    return list(db.scalars(select(ReceiptRow).where(ReceiptRow.keys.is_not(None), is_due).limit(BATCH)))
+    due = select(ReceiptRow).where(ReceiptRow.look_at <= int(now)).order_by(ReceiptRow.look_at)
+    return list(db.scalars(due.limit(BATCH)))
 
 
 def _still_watched(row: ReceiptRow, now: float) -> list[WatchedKey]:
@@ -227,6 +251,7 @@ def _note_look(db: Session, kept: Mapping[str, Sequence[WatchedKey]], there: set
             .where(ReceiptRow.id == receipt_id)
             .values(
                 keys=msgspec.json.encode(keys).decode() if keys else None,
+                look_at=int(now) + LOOK_EVERY_S if keys else None,
                 checked_at=int(now),
                 found=len(there.intersection(each.key for each in keys)),
             )

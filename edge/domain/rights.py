@@ -56,7 +56,7 @@ def holdings(db: Session, owner: Owner, policies: Policies, hub: EventHub, now: 
     mine = select(ImageRow).where(owned(ImageRow, owner), *visible(now)).order_by(ImageRow.created_at.desc())
     images = list(db.scalars(mine))
     session = db.get(SessionRow, owner.id) if owner.kind == "session" else None
-    ends = _ends_of(db, owner, images, session, policies)
+    ends = _all_ends(db, owner, images, session, policies)
     ends["job_events"] = Ends(_count_streams(db, owner, hub))
     classes = policies.retention.classes.by_name()
     return Holdings(
@@ -74,7 +74,7 @@ def own_rows(db: Session, owner: Owner) -> dict[str, list[dict[str, Readable]]]:
     return {table: [_readable(row) for row in rows] for table, rows in everything.items()}
 
 
-def _ends_of(
+def _all_ends(
     db: Session, owner: Owner, images: list[ImageRow], session: SessionRow | None, policies: Policies
 ) -> dict[str, Ends]:
     kept = policies.retention.classes
@@ -84,16 +84,16 @@ def _ends_of(
     return {
         "output_image": of_images,
         "job_and_image_rows": of_images,
-        "job_state": _ends(db, JobRow.forget_at, owned(JobRow, owner)),
-        "waiting_prompt": Ends(_ends(db, JobRow.forget_at, open_jobs).count),
-        "moderation_prompt": _ends(db, PromptRow.delete_at, owned(PromptRow, owner)),
-        "training_copy": _ends(db, ConsentRow.delete_at, owned(ConsentRow, owner)),
+        "job_state": ends_of(db, JobRow.forget_at, owned(JobRow, owner)),
+        "waiting_prompt": Ends(ends_of(db, JobRow.forget_at, open_jobs).count),
+        "moderation_prompt": ends_of(db, PromptRow.delete_at, owned(PromptRow, owner)),
+        "training_copy": ends_of(db, ConsentRow.delete_at, owned(ConsentRow, owner)),
         "session": _session_ends(session, kept.session.duration),
-        "rights_request": _ends(db, RightsRequestRow.forget_at, owned(RightsRequestRow, owner)),
+        "rights_request": ends_of(db, RightsRequestRow.forget_at, owned(RightsRequestRow, owner)),
     }
 
 
-def _ends(
+def ends_of(
     db: Session, end_at: Mapped[int] | Mapped[int | None] | InstrumentedAttribute[int], which: ColumnElement[bool]
 ) -> Ends:
     count, first_at, last_at = db.execute(select(func.count(), func.min(end_at), func.max(end_at)).where(which)).one()

@@ -8,7 +8,7 @@ to say what the exports must drop.
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Literal
 
@@ -33,7 +33,7 @@ from serve_app.storage.store import ObjectStore
 log = logging.getLogger(__name__)
 
 BATCH = 500
-_COPY = (ConsentRow.id, ConsentRow.key, ConsentRow.given_at)
+_COPY = (ConsentRow.id, ConsentRow.key, ConsentRow.given_at, ConsentRow.exported_at)
 
 Choice = Literal["allow", "deny"]
 Because = Literal["gpc", "policy", "no_key", "not_kept", "request", "choice", "account", "mode"]
@@ -99,11 +99,12 @@ class Permission(Struct, frozen=True):
 
 
 class WithdrawnCopy(Struct, frozen=True):
-    """Where the copy lay, and since when."""
+    """Where the copy lay, and since when; `exported_at`: an export has it, and its row stays to say so."""
 
     id: str
     key: str
     given_at: int
+    exported_at: int | None
 
 
 class Withdrawn(Struct, frozen=True):
@@ -253,12 +254,30 @@ async def withdraw(
 
     `forget_after_s`: how long the row of one that was exported stays.
     """
+    mark = partial(mark_withdrawn, which=which, now=now, forget_after_s=forget_after_s)
+    copies = await database.write(mark)
+    return Withdrawn(copies, await finish_withdrawing(copies, store=store, database=database))
+
+
+def mark_withdrawn(db: Session, which: ColumnElement[bool], now: float, forget_after_s: float) -> list[WithdrawnCopy]:
+    """All of them that nobody had withdrawn before: no export has them from here on. The objects go next."""
     copies: list[WithdrawnCopy] = []
-    is_complete = True
-    while named := await database.write(partial(_mark, which=which, now=now, forget_after_s=forget_after_s)):
+    while named := _mark(db, which, now, forget_after_s):
         copies += named
-        is_complete &= await _finish(named, store, database)
-    return Withdrawn(copies, is_complete)
+    return copies
+
+
+async def finish_withdrawing(copies: Sequence[WithdrawnCopy], *, store: ObjectStore, database: Database) -> bool:
+    """False where the store did not answer: the sweeper finishes. Raises DatabaseUnavailable."""
+    for start in range(0, len(copies), BATCH):
+        some = copies[start : start + BATCH]
+        try:
+            await store.delete([copy.key for copy in some])
+        except StoreUnavailable:
+            log.warning("the store does not answer: the sweeper will finish a withdrawal")
+            return False
+        await database.write(partial(_settle, ids=[copy.id for copy in some]))
+    return True
 
 
 async def withdraw_orphans(
@@ -315,16 +334,6 @@ def _mark(db: Session, which: ColumnElement[bool], now: float, forget_after_s: f
 def _begun(db: Session) -> list[WithdrawnCopy]:
     begun = select(*_COPY).where(ConsentRow.withdrawn_at.is_not(None), ConsentRow.key != "").limit(BATCH)
     return [WithdrawnCopy(*row) for row in db.execute(begun)]
-
-
-async def _finish(copies: Collection[WithdrawnCopy], store: ObjectStore, database: Database) -> bool:
-    try:
-        await store.delete([copy.key for copy in copies])
-    except StoreUnavailable:
-        log.warning("the store does not answer: the sweeper will finish a withdrawal")
-        return False
-    await database.write(partial(_settle, ids=[copy.id for copy in copies]))
-    return True
 
 
 def _settle(db: Session, ids: Collection[str]) -> None:

@@ -70,7 +70,7 @@ async def deliver_image(
 @delete("/{token:str}", status_code=200, responses=problems(404, 410))
 async def delete_addressed_image(token: TokenPath, services: GivenServices) -> Deleted:
     row = await _find(_read(token, services), token, services)
-    return deleted(await services.deletions.delete_image(row))
+    return deleted(await services.deletions.delete_addressed(row))
 
 
 def _read(token: str, services: Services) -> Address:

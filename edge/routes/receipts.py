@@ -1,5 +1,6 @@
 """Receipts of deletions: the key that signs them, what each says, when its objects were last looked for."""
 
+import logging
 from functools import partial
 from typing import Annotated, Literal
 
@@ -8,11 +9,14 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, PathParameter
 from msgspec import Meta, Struct
 
-from edge.domain.receipts import Claims, ReceiptBroken, find_receipt, read_receipt
+from edge.domain.receipts import Claims, Receipt, ReceiptBroken, find_look, find_receipt, read_receipt
 from edge.errors import NotFound
 from edge.routes.documented import api_errors, problems
 from edge.routes.given import GivenServices
 from edge.routes.strict_body import StrictBody
+from edge.services import Services
+
+log = logging.getLogger(__name__)
 
 ReceiptIdPath = Annotated[str, PathParameter(description="A receipt's id: its `jti`.", max_length=64)]
 
@@ -71,10 +75,7 @@ async def key_set(services: GivenServices) -> KeySetReply:
 @get("/{receipt_id:str}", responses=api_errors(404))
 async def show_receipt(receipt_id: ReceiptIdPath, services: GivenServices) -> ReceiptState:
     """For whoever knows its id; it names nobody."""
-    find = partial(find_receipt, receipt_id=receipt_id, signer=services.signer)
-    receipt = await services.database.read(find)
-    if receipt is None:
-        raise NotFound("there is no such receipt, or it was kept long enough")
+    receipt = await kept_receipt(receipt_id, services)
     return ReceiptState(
         id=receipt.id,
         receipt=receipt.jws,
@@ -83,6 +84,19 @@ async def show_receipt(receipt_id: ReceiptIdPath, services: GivenServices) -> Re
         found=receipt.found,
         looked_for_until=receipt.checked_until,
     )
+
+
+async def kept_receipt(receipt_id: str, services: Services) -> Receipt:
+    """Raises NotFound: also where our record was changed, or the key that signed it is not ours any more."""
+    find = partial(find_receipt, receipt_id=receipt_id, signer=services.signer)
+    try:
+        receipt = await services.database.read(find)
+    except ReceiptBroken as error:
+        log.error("the record of a receipt does not verify: %s", error)
+        raise NotFound(f"our record of this receipt does not verify: {error}") from error
+    if receipt is None:
+        raise NotFound("there is no such receipt, or it was kept long enough")
+    return receipt
 
 
 @post(
@@ -97,10 +111,10 @@ async def verify_receipt(data: JSONBody[ToVerify], services: GivenServices) -> V
         claims = read_receipt(data.receipt, services.signer.key_set)
     except ReceiptBroken as error:
         return Verdict(valid=False, reason=str(error))
-    ours = await services.database.read(partial(find_receipt, receipt_id=claims.jti, signer=services.signer))
-    if ours is None:
+    look = await services.database.read(partial(find_look, receipt_id=claims.jti))
+    if look is None:
         return Verdict(valid=True, claims=claims)
-    return Verdict(valid=True, claims=claims, is_known=True, checked_at=ours.checked_at, found=ours.found)
+    return Verdict(valid=True, claims=claims, is_known=True, checked_at=look.checked_at, found=look.found)
 
 
 receipt_routes = Router("/v1/privacy/receipts", route_handlers=[show_receipt, verify_receipt], tags=["privacy"])

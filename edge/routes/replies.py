@@ -47,7 +47,10 @@ class ImagesReply(Struct, frozen=True, kw_only=True):
 
 
 class StoredImage(Struct, frozen=True, kw_only=True):
-    """A picture that can still be seen. With `on_download` it goes a minute after its first whole download."""
+    """A picture that can still be seen. With `on_download` it goes a minute after its first whole download.
+
+    `seed` is null once another picture of the same generation has gone, since that one's would follow from it.
+    """
 
     id: str
     object: Literal["image"] = "image"
@@ -55,7 +58,7 @@ class StoredImage(Struct, frozen=True, kw_only=True):
     index: int
     url: str
     model: str
-    seed: int
+    seed: int | None
     steps: int
     guidance: float
     size: str

@@ -17,7 +17,6 @@ from edge.db.rows import ImageRow, RightsRequestRow
 from edge.domain.deletions import Deletion
 from edge.domain.images import token_for
 from edge.domain.owner import Caller
-from edge.domain.receipts import find_receipt
 from edge.domain.rights import HeldClass, holdings
 from edge.domain.rights_requests import Kind, Law, RightsRequest, add_request, requests_of
 from edge.domain.standing import utc_minute
@@ -28,7 +27,7 @@ from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.pages import session_cookie, visiting_session
 from edge.routes.privacy import policy_in_words
 from edge.routes.privacy_me import CLEAR, ERASE, no_cookie
-from edge.routes.receipts import ReceiptIdPath
+from edge.routes.receipts import ReceiptIdPath, kept_receipt
 from edge.routes.stored_images import find_image
 from edge.routes.training import WORDS, say
 from edge.services import Services
@@ -112,10 +111,7 @@ async def confirm_page(caller: GivenCaller, services: GivenServices) -> Template
 
 @get("/receipts/{receipt_id:str}")
 async def receipt_page(receipt_id: ReceiptIdPath, services: GivenServices) -> Template:
-    find = partial(find_receipt, receipt_id=receipt_id, signer=services.signer)
-    receipt = await services.database.read(find)
-    if receipt is None:
-        raise NotFound("there is no such receipt, or it was kept long enough")
+    receipt = await kept_receipt(receipt_id, services)
     return Template("receipt.html", context={**_words(services), "receipt": receipt, "claims": receipt.claims})
 
 

@@ -91,7 +91,7 @@ export class Picture {
     const drawn = native && native !== size ? `Drawn at ${timesSign(native)}, resampled to ${timesSign(size)}.` : `Drawn at ${timesSign(size)}.`;
     this.#part(".origin").textContent = drawn;
     this.#part("[data-act=seed]").textContent = seed ?? "";
-    this.#part(".seed").hidden = seed === undefined;
+    this.#part(".seed").hidden = !Number.isInteger(seed);
     this.#part("[data-act=copy]").hidden = !this.address;
     const download = this.#part("[data-act=download]");
     download.href = this.#blobUrl ?? `${this.source}?download=1`;

@@ -178,6 +178,19 @@ async def test_from_what_a_deletion_leaves_the_picture_cannot_be_made_again(hous
     await thief_fails(house, picture)
 
 
+async def test_a_picture_cannot_be_made_again_from_the_rows_of_its_siblings(house: House) -> None:
+    made = await house.draw(n=2)
+    picture = (await house.client.get(path_of(made))).content
+    assert (await house.client.delete(f"/v1/images/{made['id']}")).status_code == 200
+    rows = await house.rows()
+    assert [(row["position"], row["seed"]) for row in rows["image"]] == [(1, None)], "the sibling lives without a seed"
+    await house.sweep()
+    neighbours = {number + step for number in numbers_in(await house.rows()) for step in range(-4, 5)}
+    assert SEED not in neighbours, "nor can it be told from a neighbour's"
+    await seed_is_nowhere(house, picture)
+    assert (await house.client.delete("/v1/privacy/me", headers=ERASE)).status_code == 200
+
+
 async def test_from_what_an_erasure_leaves_even_less_can_be_made(house: House) -> None:
     made = await house.draw()
     picture = (await house.client.get(path_of(made))).content

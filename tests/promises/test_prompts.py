@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,7 @@ from cluster.day_keys import KeyGone, make_day_keys
 from cluster.lifecycle import sweep_once
 from cluster.prompt_reader import CannotRead, Reading, read_prompt
 from edge.db.rows import Base, DayKeyRow, PromptReadRow, PromptRow
-from edge.domain.owner import Owner
-from edge.domain.prompts import PromptSealBroken, count_prompts, erase_prompts, open_prompt
-from edge.domain.sessions import read_session
+from edge.domain.prompts import PromptSealBroken, open_prompt
 from policies.load import load_policies
 from tests.edge.edges import Clock, Edge, make_edge
 from tests.sweeping import parts_of
@@ -66,12 +63,6 @@ async def records(edge: Edge) -> list[PromptRow]:
 async def read(edge: Edge, wanted_id: str) -> str:
     reading = Reading("ada", "report 17", edge.clock(), edge.clock() + DAY_S)
     return str(await read_prompt(wanted_id, reading, edge.services.database, edge.keys))
-
-
-def owner_of(edge: Edge, token: str) -> Owner:
-    session = read_session(token, edge.services.keyring, edge.clock())
-    assert session is not None
-    return session.owner
 
 
 async def test_a_dump_of_the_database_cannot_be_read_once_the_days_have_passed(edge: Edge) -> None:
@@ -161,15 +152,13 @@ async def test_a_key_that_was_replaced_is_followed_within_a_minute(edge: Edge) -
 
 
 async def test_erasing_takes_one_owners_records_and_no_others(edge: Edge) -> None:
-    mine, others = await edge.submit(prompt=CANARY), await edge.submit(prompt="a castle")
-    owner = owner_of(edge, mine.headers["x-sfumato-session"])
-    database = edge.services.database
-    counted = await database.read(partial(count_prompts, owner=owner))
-    assert (counted.count, counted.last_end_at) == (1, int(edge.clock() + KEPT_S))
-    assert await database.write(partial(erase_prompts, owner=owner)) == 1
-    assert (await database.read(partial(count_prompts, owner=owner))).count == 0
+    mine, others = await edge.draw(prompt=CANARY), await edge.submit(prompt="a castle")
+    [record] = [each for each in await records(edge) if each.job_id != others.json()["id"]]
+    edge.sign_in(mine)
+    erased = await edge.client.delete("/v1/privacy/me", headers={"sfumato-confirm": "erase"})
+    assert erased.json()["claims"]["counts"]["prompts"] == 1
     with pytest.raises(CannotRead):
-        await read(edge, mine.json()["id"])
+        await read(edge, record.job_id)
     assert "a castle" in await read(edge, others.json()["id"])
 
 
@@ -179,9 +168,8 @@ async def test_sqlite_keeps_no_trace_of_an_erased_record_in_any_file(tmp_path: P
         [record] = await records(edge)
         await edge.services.database.compact()
         assert holding(tmp_path, record.sealed), "it is found as long as it is there"
-        owner = owner_of(edge, reply.headers["x-sfumato-session"])
-        await edge.services.database.write(partial(erase_prompts, owner=owner))
-        await sweep(edge)
+        edge.sign_in(reply)
+        await edge.client.delete("/v1/privacy/me", headers={"sfumato-confirm": "erase"})
         assert holding(tmp_path, record.sealed) == []
         assert holding(tmp_path, CANARY.encode()) == []
 

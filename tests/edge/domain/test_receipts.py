@@ -22,6 +22,12 @@ from serve_app.errors import StoreUnavailable
 from serve_app.storage.keys import ImageKey
 from tests.edge.edges import START, Edge
 
+
+@pytest.fixture
+def edge(edge_on_each_database: Edge) -> Edge:
+    return edge_on_each_database
+
+
 SIGNER = Signer(Keyring("s" * 40))
 CLAIMS = Claims(
     iss="https://sfumato.example",
@@ -47,11 +53,11 @@ def stored_key(edge: Edge, days: int = 1, number: int = 7) -> str:
     return str(ImageKey("img", days, datetime.fromtimestamp(START + 3600, UTC), f"{number:032x}"))
 
 
-async def issue(edge: Edge, *keys: str, receipt_id: str = CLAIMS.jti) -> None:
+async def issue(edge: Edge, *keys: str, receipt_id: str = CLAIMS.jti, signer: Signer = SIGNER) -> None:
     claims = replace(CLAIMS, jti=receipt_id)
     watching = [watched(key, int(START)) for key in keys]
     await edge.services.database.write(
-        lambda db: add_receipt(db, claims, watching, forget_at=int(START) + 365 * 86_400)
+        lambda db: add_receipt(db, claims, signer.sign(claims), watching, forget_at=int(START) + 365 * 86_400)
     )
 
 

@@ -2,12 +2,19 @@
 
 from typing import get_args
 
+import pytest
+
 from edge.db.rows import Base, OwnedRow
 from edge.domain.rights import holdings, own_rows
 from edge.domain.sessions import read_session
 from tests.edge.edges import Edge
 
 SUBJECTLESS = {"holds no subject", "does not reach it"}  # of the policy's words about erasure
+
+
+@pytest.fixture
+def edge(edge_on_each_database: Edge) -> Edge:
+    return edge_on_each_database
 
 
 def test_every_table_with_an_owner_is_looked_into() -> None:

@@ -1,20 +1,38 @@
 import io
 import json
+import sqlite3
 import zipfile
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 from httpx2 import Response
+from sqlalchemy import select
 
+from cluster.lifecycle import sweep_once
+from edge.db.rows import ImageRow
+from edge.errors import DatabaseUnavailable
 from serve_app.errors import StoreUnavailable
 from tests.edge.edges import START, Clock, Edge, make_edge
 from tests.edge.scripted_generator import PIXEL
 from tests.edge.serving import serving
+from tests.sweeping import parts_of
 
 ME = "/v1/privacy/me"
 ERASE = {"sfumato-confirm": "erase"}
 SAME_ORIGIN = {"sec-fetch-site": "same-origin"}
+
+
+@pytest.fixture
+def edge(edge_on_each_database: Edge) -> Edge:
+    return edge_on_each_database
+
+
+async def images(edge: Edge) -> list[ImageRow]:
+    return await edge.services.database.read(lambda db: list(db.scalars(select(ImageRow))))
 
 
 async def counts(edge: Edge) -> dict[str, int]:
@@ -182,9 +200,121 @@ async def test_a_store_that_is_down_is_said_in_the_receipt_and_nobody_sees_the_p
     with monkeypatch.context() as down:
         down.setattr(edge.services.store, "delete", refuse)
         claims = (await edge.client.delete(ME, headers=ERASE)).json()["claims"]
+        held = await counts(edge)
+        data = json.loads(unzipped(await edge.client.get(f"{ME}/export"))["data.json"])
     assert claims["counts"]["images"] == 1
-    assert [store["is_done"] for store in claims["stores"]] == [False, True]
+    assert [store["is_done"] for store in claims["stores"]] == [False, False]
+    assert (held, data["rows"]["image"]) == ({}, [])
     assert (await edge.client.get(reply.json()["data"][0]["url"])).status_code == 410
+    [left] = await images(edge)
+    assert (left.owner_kind, left.owner_id, left.seed) == (None, None, None), "a bare row waits for its object"
+    assert (await sweep_once(parts_of(edge.services, edge.keys))).is_complete
+    assert (await images(edge), await edge.services.store.keys("img/")) == ([], [])
+
+
+async def test_a_store_that_is_down_is_asked_once_while_a_person_waits(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    async def refuse(keys: object) -> None:
+        asked.append(keys)
+        raise StoreUnavailable("down")
+
+    edge.sign_in(await edge.draw(n=4))
+    monkeypatch.setattr("edge.domain.erasure.BATCH", 1)
+    monkeypatch.setattr(edge.services.store, "delete", refuse)
+    claims = (await edge.client.delete(ME, headers=ERASE)).json()["claims"]
+    assert (claims["counts"]["images"], len(asked)) == (4, 1)
+
+
+@pytest.mark.parametrize("fails", ["_delete_rows", "complete_receipt"])
+async def test_a_database_that_fails_after_the_first_word_leaves_a_receipt_that_says_so(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    write = edge.services.database.write
+
+    async def break_off(work: Any) -> Any:
+        if isinstance(work, partial) and work.func.__name__ == fails:
+            raise DatabaseUnavailable
+        return await write(work)
+
+    reply = await edge.draw(n=2)
+    edge.sign_in(reply)
+    with monkeypatch.context() as down:
+        down.setattr(edge.services.database, "write", break_off)
+        deleted = await edge.client.delete(f"/v1/images/{reply.json()['data'][0]['id']}")
+    claims = deleted.json()["claims"]
+    assert (deleted.status_code, claims["counts"]["images"]) == (200, 1)
+    assert [store["is_done"] for store in claims["stores"]] == [False, False]
+    kept = (await edge.client.get(f"/v1/privacy/receipts/{claims['jti']}")).json()
+    assert (kept["receipt"], kept["looked_for_until"] is None) == (deleted.json()["receipt"], False)
+    await sweep_once(parts_of(edge.services, edge.keys))
+    assert len(await images(edge)) == len(await edge.services.store.keys("img/")) == 1
+
+
+async def test_a_database_that_fails_before_has_deleted_nothing(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(_: object) -> None:
+        raise DatabaseUnavailable
+
+    edge.sign_in(await edge.draw())
+    with monkeypatch.context() as down:
+        down.setattr(edge.services.database, "write", fail)
+        assert (await edge.client.delete(ME, headers=ERASE)).status_code == 503
+    assert (await counts(edge))["output_image"] == 1
+    assert (await edge.client.delete(ME, headers=ERASE)).json()["claims"]["counts"]["images"] == 1
+
+
+async def test_a_generation_that_starts_meanwhile_goes_whole_or_stays_whole(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, stays = edge.services.database.write, list[str]()
+
+    async def late(work: Any) -> Any:
+        if isinstance(work, partial) and work.func.__name__ == "_begin":
+            monkeypatch.setattr(edge.services.database, "write", write)
+            assert (await edge.draw()).status_code == 200
+            edge.generator.hold.clear()
+            stays.append((await edge.submit(n=2)).json()["id"])
+        return await write(work)
+
+    edge.sign_in(await edge.draw())
+    monkeypatch.setattr(edge.services.database, "write", late)
+    claims = (await edge.client.delete(ME, headers=ERASE)).json()["claims"]
+    counted = claims["counts"]
+    assert (counted["images"], counted["generations"], counted["prompts"], counted["sessions"]) == (2, 2, 2, 0)
+    edge.generator.hold.set()
+    await edge.client.get(f"/v1/generations/{stays[0]}/events")
+    left = await counts(edge)
+    assert (left["output_image"], left["job_state"], left["moderation_prompt"], left["session"]) == (2, 1, 1, 1)
+    assert len(await edge.services.store.keys("img/")) == 2
+
+
+async def test_after_each_deletion_nothing_is_left_in_the_files(edge: Edge) -> None:
+    seed = 0x1D_C0FF_EE15_6A7B
+    reply = await edge.draw(seed=seed)
+    edge.sign_in(reply)
+    claims = (await edge.client.delete(f"/v1/images/{reply.json()['data'][0]['id']}")).json()["claims"]
+    assert [store["is_done"] for store in claims["stores"]] == [True, True]
+    if edge.services.database.overwrites:
+        assert claims["stores"][1]["method"] == "rows are deleted and overwritten"
+        assert not [file for file in edge.home.rglob("*.db*") if seed.to_bytes(7, "big") in file.read_bytes()]
+    else:
+        assert "when it uses them again" in claims["stores"][1]["method"]
+
+
+async def test_somebody_who_reads_delays_the_overwriting_and_nobody_s_answer(tmp_path: Path) -> None:
+    async with make_edge(tmp_path, Clock()).opened() as edge:
+        edge.sign_in(await edge.draw())
+        with closing(sqlite3.connect(tmp_path / "sfumato.db")) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM image").fetchone()
+            began_at = monotonic()
+            claims = (await edge.client.delete(ME, headers=ERASE)).json()["claims"]
+            assert monotonic() - began_at < 2
+            assert [store["is_done"] for store in claims["stores"]] == [True, False]
+            assert "traces in the database" in (await sweep_once(parts_of(edge.services, edge.keys))).left
+        assert (await sweep_once(parts_of(edge.services, edge.keys))).is_complete
 
 
 async def test_a_browser_forgets_its_cookie_and_a_program_is_told_nothing_of_the_kind(edge: Edge) -> None:

@@ -7,6 +7,11 @@ REQUESTS = "/v1/privacy/requests"
 DAY_S = 86_400
 
 
+@pytest.fixture
+def edge(edge_on_each_database: Edge) -> Edge:
+    return edge_on_each_database
+
+
 async def ask(edge: Edge, **fields: object) -> dict[str, object]:
     reply = await edge.client.post(REQUESTS, json={"kind": "access", "law": "gdpr", "message": "please", **fields})
     assert reply.status_code == 201

@@ -1,5 +1,19 @@
+import base64
+
+import pytest
+from sqlalchemy import update
+
+from edge.db.rows import ReceiptRow
+from edge.domain.keyring import Keyring
+from edge.domain.receipts import Signer
 from edge.domain.sessions import read_session
+from tests.edge.domain.test_receipts import CLAIMS, issue
 from tests.edge.edges import START, Edge
+
+
+@pytest.fixture
+def edge(edge_on_each_database: Edge) -> Edge:
+    return edge_on_each_database
 
 
 async def receipt_of(edge: Edge) -> tuple[str, str]:
@@ -52,3 +66,33 @@ async def test_the_key_is_published_without_its_private_half(edge: Edge) -> None
     [key] = reply.json()["keys"]
     assert reply.headers["content-type"] == "application/json"
     assert set(key) == {"kty", "crv", "x", "kid", "use", "alg"}
+
+
+async def test_who_changes_our_records_gets_no_signature(edge: Edge, caplog: pytest.LogCaptureFixture) -> None:
+    receipt_id, receipt = await receipt_of(edge)
+    header, payload, signature = receipt.split(".")
+    said = base64.urlsafe_b64decode(payload + "==").replace(b'"images":1', b'"images":999')
+    forged = ".".join((header, base64.urlsafe_b64encode(said).decode().rstrip("="), signature))
+    change = update(ReceiptRow).values(signed=forged)
+    await edge.services.database.write(lambda db: db.execute(change))
+    for address in (f"/v1/privacy/receipts/{receipt_id}", f"/your-data/receipts/{receipt_id}"):
+        reply = await edge.client.get(address)
+        assert reply.status_code == 404
+        assert "999" not in reply.text
+    assert "does not verify" in caplog.text
+    verdict = (await edge.client.post("/v1/privacy/receipts/verify", json={"receipt": receipt})).json()
+    assert (verdict["valid"], verdict["claims"]["counts"]["images"], verdict["is_known"]) == (True, 1, True)
+
+
+async def test_one_row_cannot_stand_for_another(edge: Edge) -> None:
+    receipt_id, _ = await receipt_of(edge)
+    _, other = await receipt_of(edge)
+    change = update(ReceiptRow).where(ReceiptRow.id == receipt_id).values(signed=other)
+    await edge.services.database.write(lambda db: db.execute(change))
+    assert (await edge.client.get(f"/v1/privacy/receipts/{receipt_id}")).status_code == 404
+
+
+async def test_what_another_secret_signed_is_not_signed_again(edge: Edge) -> None:
+    await issue(edge, signer=Signer(Keyring("t" * 40)))
+    reply = await edge.client.get(f"/v1/privacy/receipts/{CLAIMS.jti}")
+    assert (reply.status_code, "a key that this service does not have" in reply.text) == (404, True)

@@ -1,8 +1,13 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select, update
 
+from edge.db.rows import ConsentRow, ImageRow, JobRow
+from edge.domain.images import NewImage, added
 from tests.edge.edges import START, Edge
+
+ME = "/v1/privacy/me"
 
 
 @pytest.fixture
@@ -69,3 +74,44 @@ async def test_other_people_s_pictures_cannot_be_shortened(edge: Edge) -> None:
     made = await drawn(edge)
     edge.sign_in(await edge.client.get("/v1/models", headers={"authorization": "Bearer anonymous"}))
     assert (await shorten(edge, made["id"], "PT1M")).status_code == 404
+
+
+async def test_a_picture_whose_sibling_has_gone_is_shown_without_its_seed(edge: Edge) -> None:
+    made = await drawn(edge, n=2, seed=5)
+    [sibling] = [each for each in (await edge.client.get(ME)).json()["images"] if each["id"] != made["id"]]
+    assert (await edge.client.get(f"/v1/images/{sibling['id']}")).json()["seed"] == 6
+    await edge.client.delete(f"/v1/images/{made['id']}")
+    shown = (await edge.client.get(f"/v1/images/{sibling['id']}")).json()
+    assert (shown["seed"], (await edge.client.get(shown["url"])).status_code) == (None, 200)
+
+
+async def test_a_picture_that_is_made_after_its_sibling_has_gone_is_written_down_without_its_seed(edge: Edge) -> None:
+    made = await drawn(edge, seed=5)
+    database = edge.services.database
+    first = await database.read(lambda db: db.get_one(ImageRow, made["id"]))
+    open_job = update(JobRow).values(status="running")
+    await database.write(lambda db: db.execute(open_job))
+
+    async def add(number: int) -> int | None:
+        columns = {name: getattr(first, name) for name in ImageRow.__table__.columns.keys()}
+        row = ImageRow(**{**columns, "id": f"{number:032x}", "position": number, "seed": 5 + number})
+        assert await database.write(added(NewImage(row, None, int(START), siblings=number))) == []
+        return await database.read(lambda db: db.scalar(select(ImageRow.seed).where(ImageRow.id == row.id)))
+
+    assert await add(1) == 6
+    await edge.client.delete(f"/v1/images/{made['id']}")
+    assert await add(2) is None
+
+
+async def test_whoever_holds_the_address_learns_of_the_picture_alone(edge: Edge) -> None:
+    made = await drawn(edge)
+    copy = ConsentRow(
+        id=made["id"], owner_kind="session", owner_id="0" * 32, key=f"training/366d/20280115T0800Z/{made['id']}",
+        mode="opt_out", ground="legitimate interest", given_at=int(START), delete_at=int(START) + 10**7,
+    )  # fmt: skip
+    await edge.services.database.write(lambda db: db.add(copy))
+    claims = (await edge.client.delete(made["url"], headers={"authorization": "Bearer anonymous"})).json()["claims"]
+    assert (claims["counts"]["images"], claims["counts"]["training_copies"]) == (1, 0)
+    assert [each["class"] for each in claims["retained"]] == ["proofs"]
+    left = await edge.services.database.read(lambda db: db.scalar(select(func.count()).select_from(ConsentRow)))
+    assert left == 0, "it has gone all the same"
