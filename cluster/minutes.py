@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from cluster.sweep import Sweep
 from edge.db.rows import ConsentRow
+from edge.domain.canaries import PLACE
 from edge.domain.erasure import forget_passed
 from edge.errors import DatabaseUnavailable
 from policies.publish import IMAGES, TRAINING
@@ -58,7 +59,8 @@ async def empty_training(sweep: Sweep) -> None:
 async def delete_orphans(sweep: Sweep) -> None:
     """Training copies that no consent names: their edge died before it wrote one, or they were withdrawn."""
     async for keys in sweep.parts.store.batches(f"{TRAINING}/", BATCH):
-        settled = [key for key in keys if _copied_at(key) <= sweep.now - ORPHAN_S]
+        copies = [key for key in keys if f"/{PLACE}" not in key]
+        settled = [key for key in copies if _copied_at(key) <= sweep.now - ORPHAN_S]
         named = await sweep.parts.database.read(partial(_consented, keys=settled))
         orphans = [key for key in settled if key not in named]
         if orphans:

@@ -24,7 +24,8 @@ from sqlalchemy.orm import Session
 from cluster.home import HomeError, port_from, require_free_port
 from cluster.metrics import Seen, exposition
 from cluster.sweep import Parts
-from edge.domain.reports import RulesReport, SweepReport, read_canaries, read_report
+from edge.domain.canaries import watched_prefixes
+from edge.domain.standing import read_standing
 from serve_app.logs import adopt_loggers
 
 log = logging.getLogger(__name__)
@@ -98,10 +99,5 @@ async def operator_served(parts: Parts, settings: OperatorSettings) -> AsyncGene
 
 
 def _look(db: Session, parts: Parts) -> Seen:
-    return Seen(
-        now=parts.clock(),
-        removed=parts.removed,
-        sweep=read_report(db, SweepReport),
-        rules=read_report(db, RulesReport),
-        canaries=read_canaries(db),
-    )
+    watched = watched_prefixes(parts.policies, parts.store_settings)
+    return Seen(removed=parts.removed, standing=read_standing(db, parts.clock(), watched))

@@ -1,6 +1,7 @@
 """Small objects that only the store's own rules may remove: the proof that the backstop works while nobody needs it.
 
-One a day for each short lifecycle class, under `<class>/canary/`, which the deleter skips. Its bytes are random.
+One a day for each short lifecycle class, under `<class>/canary/`, which the deleter skips. Its bytes are random. One
+that is missed before its class has passed proves nothing, and is an alarm of its own.
 """
 
 import secrets
@@ -8,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
 from msgspec import Struct
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from edge.db.database import Database
@@ -16,11 +17,12 @@ from edge.db.rows import CanaryRow
 from edge.db.statements import changed
 from policies.publish import LifecycleRule, lifecycle_rules
 from policies.schema import Policies
-from serve_app.storage.store import ObjectStore
+from serve_app.storage.store import ObjectStore, StoreSettings
 
 DAY_S = 86_400
 HOUR_S = 3_600
 CONTENT_BYTES = 32
+PLACE = "canary/"
 
 
 class Watched(Struct, frozen=True):
@@ -38,11 +40,12 @@ async def plant_canaries(now: float, store: ObjectStore, database: Database, pol
     The object comes first: a row without one would pass for a canary that the store removed.
     """
     planted = 0
-    newest = await database.read(_newest_by_class)
+    recent = await database.read(partial(_planted_since, since=int(now) - DAY_S))
     for rule in canary_rules(policies):
-        if newest.get(rule.days, 0) <= int(now) - DAY_S:
+        place = f"{rule.prefix}{PLACE}"
+        if not any(key.startswith(place) for key in recent):
             canary_id = secrets.token_hex(16)
-            key = f"{rule.prefix}canary/{canary_id}"
+            key = place + canary_id
             await store.put(key, secrets.token_bytes(CONTENT_BYTES))
             await database.write(partial(_add, canary_id=canary_id, key=key, rule=rule, now=now, policies=policies))
             planted += 1
@@ -62,20 +65,21 @@ async def look_for_canaries(now: float, store: ObjectStore, database: Database) 
 
 
 def canary_rules(policies: Policies) -> Iterator[LifecycleRule]:
-    """The classes of pictures that are short enough to wait for."""
-    retention = policies.retention
-    for rule in lifecycle_rules(policies):
-        if rule.days in retention.backstop_days and rule.days <= retention.canaries.up_to_days:
-            yield rule
+    """Those that are short enough to wait for."""
+    return (rule for rule in lifecycle_rules(policies) if rule.days <= policies.retention.canaries.up_to_days)
+
+
+def watched_prefixes(policies: Policies, store: StoreSettings) -> list[str]:
+    """Where canaries are planted; a directory has no rule to prove."""
+    return [] if store.s3_url is None else [rule.prefix for rule in canary_rules(policies)]
 
 
 def forget_canaries(db: Session, now: float) -> int:
     return changed(db, delete(CanaryRow).where(CanaryRow.forget_at <= int(now)))
 
 
-def _newest_by_class(db: Session) -> dict[int, int]:
-    query = select(CanaryRow.class_days, func.max(CanaryRow.planted_at)).group_by(CanaryRow.class_days)
-    return {class_days: planted_at for class_days, planted_at in db.execute(query)}
+def _planted_since(db: Session, since: int) -> Sequence[str]:
+    return db.scalars(select(CanaryRow.key).where(CanaryRow.planted_at > since)).all()
 
 
 def _add(db: Session, canary_id: str, key: str, rule: LifecycleRule, now: float, policies: Policies) -> None:

@@ -14,7 +14,10 @@ from edge.db.rows import CanaryRow, ReportRow
 from edge.db.statements import upsert
 
 ReportT = TypeVar("ReportT", "SweepReport", "HourlyReport", "RulesReport")
-CanaryState = Literal["waiting", "gone", "overdue"]
+CanaryState = Literal["waiting", "gone", "early", "overdue"]
+
+DAY_S = 86_400
+CLOCKS_DIFFER_S = 3_600  # of a store and whoever looks, at most
 
 
 class SweepReport(Struct, frozen=True, kw_only=True):
@@ -62,9 +65,13 @@ class RulesReport(Struct, frozen=True, kw_only=True):
 
 
 class CanaryReport(Struct, frozen=True, kw_only=True):
-    """One canary: the store's rule alone must have removed it by `due_at`. `gone_at`: when it was first missed, which
-    is later than it went where nobody looked."""
+    """One canary, under the class `prefix`: the store's rule alone must have removed it by `due_at`. `gone_at`: when it
+    was first missed, which is later than it went where nobody looked.
 
+    Where it is missed before its class has passed, something else removed it: that proves no rule.
+    """
+
+    prefix: str
     class_days: int
     planted_at: int
     due_at: int
@@ -72,7 +79,8 @@ class CanaryReport(Struct, frozen=True, kw_only=True):
 
     def state(self, now: float) -> CanaryState:
         if self.gone_at is not None:
-            return "gone"
+            soonest = self.planted_at + self.class_days * DAY_S - CLOCKS_DIFFER_S
+            return "early" if self.gone_at < soonest else "gone"
         return "waiting" if now <= self.due_at else "overdue"
 
 
@@ -100,6 +108,12 @@ def read_canaries(db: Session) -> list[CanaryReport]:
     """Newest first."""
     rows = db.scalars(select(CanaryRow).order_by(CanaryRow.planted_at.desc(), CanaryRow.class_days))
     return [
-        CanaryReport(class_days=row.class_days, planted_at=row.planted_at, due_at=row.due_at, gone_at=row.gone_at)
+        CanaryReport(
+            prefix=row.key.rpartition("canary/")[0],
+            class_days=row.class_days,
+            planted_at=row.planted_at,
+            due_at=row.due_at,
+            gone_at=row.gone_at,
+        )
         for row in rows
     ]

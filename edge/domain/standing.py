@@ -5,34 +5,39 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from msgspec import Struct
+from sqlalchemy.orm import Session
 
-from edge.domain.reports import CanaryReport, HourlyReport, RulesReport, SweepReport
+from edge.domain.reports import CanaryReport, HourlyReport, RulesReport, SweepReport, read_canaries, read_report
 from policies.publish import in_one_unit
 
 SILENT_AFTER_S = 300
 HOURLY_SILENT_AFTER_S = 2 * 3600 + SILENT_AFTER_S
 AHEAD_S = 120  # a report from further in the future says that a clock is wrong, and nothing about now
 LATE_AFTER_S = 120
+UNWATCHED_AFTER_S = 2 * 86_400
 
 
 class Cage(Struct, frozen=True):
     """The canaries of one class, oldest first, and how many are in which state."""
 
+    prefix: str
     class_days: int
     canaries: list[CanaryReport]
     gone: int
     waiting: int
+    early: int
     overdue: int
 
 
 class Standing(Struct, frozen=True, kw_only=True):
-    """`now` in Unix seconds; a report is None where there was none yet."""
+    """`now` in Unix seconds; a report is None where there was none yet. `watched`: where canaries are to be planted."""
 
     now: float
     sweep: SweepReport | None
     hourly: HourlyReport | None
     rules: RulesReport | None
     canaries: list[CanaryReport]
+    watched: list[str] = []
 
     @property
     def alarms(self) -> list[str]:
@@ -41,16 +46,25 @@ class Standing(Struct, frozen=True, kw_only=True):
 
     @property
     def cages(self) -> list[Cage]:
-        return [self._cage(days) for days in sorted({canary.class_days for canary in self.canaries})]
+        places = {(canary.prefix, canary.class_days) for canary in self.canaries}
+        return [self._cage(prefix, class_days) for prefix, class_days in sorted(places)]
+
+    @property
+    def unwatched(self) -> list[str]:
+        """Where one should have been planted since, and was not."""
+        recent = {canary.prefix for canary in self.canaries if self.now - canary.planted_at <= UNWATCHED_AFTER_S}
+        return [prefix for prefix in self.watched if prefix not in recent]
 
     def since(self, at: int) -> str:
         """`12 seconds`, `66 minutes`: how long ago, to one unit."""
         return in_one_unit(self.now - at)
 
-    def _cage(self, class_days: int) -> Cage:
-        inside = [canary for canary in self.canaries[::-1] if canary.class_days == class_days]
+    def _cage(self, prefix: str, class_days: int) -> Cage:
+        inside = [
+            canary for canary in self.canaries[::-1] if (canary.prefix, canary.class_days) == (prefix, class_days)
+        ]
         count = Counter(canary.state(self.now) for canary in inside)
-        return Cage(class_days, inside, count["gone"], count["waiting"], count["overdue"])
+        return Cage(prefix, class_days, inside, count["gone"], count["waiting"], count["early"], count["overdue"])
 
     def _of_deleter(self) -> Iterator[str]:
         yield from self._of_age("The deleter has", self.sweep, SILENT_AFTER_S)
@@ -89,6 +103,21 @@ class Standing(Struct, frozen=True, kw_only=True):
     def _of_canaries(self) -> Iterator[str]:
         if overdue := sum(cage.overdue for cage in self.cages):
             yield f"Canaries that should have gone and are still there: {overdue} of {len(self.canaries)}."
+        if early := sum(cage.early for cage in self.cages):
+            yield f"Canaries that went too early for the store's rule to have done it: {early} of {len(self.canaries)}."
+        for prefix in self.unwatched:
+            yield f"No canary has been planted under {prefix} for {in_one_unit(UNWATCHED_AFTER_S)}."
+
+
+def read_standing(db: Session, now: float, watched: list[str]) -> Standing:
+    return Standing(
+        now=now,
+        sweep=read_report(db, SweepReport),
+        hourly=read_report(db, HourlyReport),
+        rules=read_report(db, RulesReport),
+        canaries=read_canaries(db),
+        watched=watched,
+    )
 
 
 def utc_minute(at: int) -> str:

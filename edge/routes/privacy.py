@@ -9,8 +9,8 @@ from litestar import get
 from litestar.response import Template
 from msgspec import Struct
 
-from edge.domain.reports import HourlyReport, RulesReport, SweepReport, read_canaries, read_report
-from edge.domain.standing import Standing, utc_minute
+from edge.domain.canaries import watched_prefixes
+from edge.domain.standing import read_standing, utc_minute
 from edge.routes.documented import api_errors, problems
 from edge.routes.given import GivenServices
 from edge.routes.training import TRAINED
@@ -45,13 +45,8 @@ async def privacy_page(services: GivenServices) -> Template:
 
 @get("/privacy/status", include_in_schema=False)
 async def status_page(services: GivenServices) -> Template:
-    standing = Standing(
-        now=services.clock(),
-        sweep=await services.database.read(partial(read_report, kind=SweepReport)),
-        hourly=await services.database.read(partial(read_report, kind=HourlyReport)),
-        rules=await services.database.read(partial(read_report, kind=RulesReport)),
-        canaries=await services.database.read(read_canaries),
-    )
+    watched = watched_prefixes(services.policies, services.settings.store)
+    standing = await services.database.read(partial(read_standing, now=services.clock(), watched=watched))
     context = {"standing": standing, "policy": published(services.policies), "utc": utc_minute}
     return Template("status.html", context=context)
 

@@ -15,7 +15,8 @@ from cluster.home import HomeError, prepare_home
 from cluster.lifecycle import sweep_once
 from cluster.metrics import COUNTERS, GAUGES, Seen, exposition
 from cluster.operator_app import OperatorSettings, operator_served
-from edge.domain.reports import CanaryReport, RulesReport, SweepReport, put_report
+from edge.domain.reports import CanaryReport, HourlyReport, RulesReport, SweepReport, put_report
+from edge.domain.standing import Standing
 from tests.edge.edges import Edge
 from tests.servers import free_ports
 from tests.sweeping import parts_of
@@ -93,18 +94,24 @@ def test_up_makes_a_token_for_an_older_home_too(tmp_path: Path):
 
 
 def test_every_metric_of_the_table_is_told_and_an_overdue_canary_counts():
-    canaries = [CanaryReport(class_days=1, planted_at=0, due_at=due_at, gone_at=None) for due_at in (50, 99, 101)]
-    seen = Seen(
+    planted = [(50, None), (99, None), (101, None), (101, 60)]
+    standing = Standing(
         now=100,
-        removed={"objects": 3},
         sweep=SweepReport(at=90, removed={}, lag_s=4.5, oldest_due_at=40, left=["objects"]),
+        hourly=HourlyReport(at=70, left=["orphans"]),
         rules=RulesReport(at=80, state="agree"),
-        canaries=canaries,
+        canaries=[
+            CanaryReport(prefix="img/1d/", class_days=1, planted_at=0, due_at=due_at, gone_at=gone_at)
+            for due_at, gone_at in planted
+        ],
+        watched=["img/1d/", "img/2d/"],
     )
-    values = told(exposition(seen).decode())
+    values = told(exposition(Seen(removed={"objects": 3}, standing=standing)).decode())
     assert set(GAUGES) < set(values)
     assert (values["sfumato_canary_overdue"], values["sfumato_canary_waiting"]) == (2, 1)
     assert (values["sfumato_sweep_overdue_seconds"], values["sfumato_sweep_left"]) == (60, 1)
+    assert (values["sfumato_canary_early"], values["sfumato_canary_unwatched"]) == (1, 1)
+    assert (values["sfumato_checks_timestamp_seconds"], values["sfumato_checks_left"]) == (70, 1)
     assert values["sfumato_rules_held"] == 1
 
 
@@ -112,5 +119,7 @@ def test_alerts_name_only_metrics_that_exist():
     rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
     named = {name for rule in rules for name in re.findall(r"sfumato_\w+", rule["expr"])}
     assert named <= set(GAUGES) | set(COUNTERS)
-    assert "sfumato_canary_overdue" in named
+    assert {
+        name for name in GAUGES if name.startswith(("sfumato_canary", "sfumato_rules", "sfumato_checks"))
+    } - named == {"sfumato_canary_waiting"}
     assert all(rule["alert"] and rule["annotations"]["summary"] for rule in rules)

@@ -31,6 +31,27 @@ async def test_canaries_are_read_newest_first(database: Database):
     assert [canary.planted_at for canary in await database.read(read_canaries)] == [2, 1]
 
 
-@pytest.mark.parametrize(("gone_at", "now", "state"), [(None, 9, "waiting"), (None, 11, "overdue"), (11, 99, "gone")])
-def test_a_canary_that_is_there_after_its_time_is_overdue(gone_at: int | None, now: float, state: str):
-    assert CanaryReport(class_days=1, planted_at=1, due_at=10, gone_at=gone_at).state(now) == state
+@pytest.mark.parametrize(
+    ("gone_after_h", "now_h", "state"),
+    [
+        (None, 72, "waiting"),
+        (None, 73, "overdue"),
+        (24, 99, "gone"),
+        (80, 99, "gone"),
+        (23, 99, "gone"),  # clocks differ
+        (22, 99, "early"),
+        (0, 99, "early"),
+    ],
+)
+def test_a_canary_goes_within_its_time_and_not_before_its_class_has_passed(
+    gone_after_h: int | None, now_h: float, state: str
+):
+    planted_at = 1_800_000_000
+    canary = CanaryReport(
+        prefix="img/1d/",
+        class_days=1,
+        planted_at=planted_at,
+        due_at=planted_at + 72 * 3_600,
+        gone_at=None if gone_after_h is None else planted_at + gone_after_h * 3_600,
+    )
+    assert canary.state(planted_at + now_h * 3_600) == state
