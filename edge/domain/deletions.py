@@ -45,7 +45,7 @@ from serve_app.storage.store import ObjectStore
 OWNERLESS_CONSENT = (
     "That an exported training copy was withdrawn: its id and times, so that exports drop it; no owner, no picture"
 )
-OWNERLESS_REQUEST = "A request that needs a person and its answer, without its sender; 180 days after it was answered"
+OWNERLESS_REQUEST = "A request that needs a person and its answer, without its sender"
 OVERWRITTEN = "rows are deleted and overwritten"
 REUSED = "rows are deleted; the database overwrites their space and its log when it uses them again"
 

@@ -19,6 +19,7 @@ from edge.errors import BadInput, NotFound
 DAY_S = 86_400
 ANSWER_WITHIN_S = {"gdpr": 30 * DAY_S, "ccpa": 45 * DAY_S}  # GDPR art. 12(3): one month; CCPA: 45 calendar days
 MOST_OPEN = 10
+MOST_SAID = 4000
 
 Kind = Literal["access", "rectification", "erasure", "restriction", "portability", "objection", "review", "other"]
 Law = Literal["gdpr", "ccpa"]
@@ -29,7 +30,7 @@ class RightsRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     kind: Kind
     law: Law
-    message: Annotated[str, Meta(min_length=1, max_length=4000)]
+    message: Annotated[str, Meta(min_length=1, max_length=MOST_SAID)]
 
     def __repr__(self) -> str:
         return f"<rights request: {self.kind}>"

@@ -1,4 +1,5 @@
-"""Errors become replies here and nowhere else: OpenAI's shape under `/v1`, problem details (RFC 9457) elsewhere."""
+"""Errors become replies here and nowhere else: OpenAI's shape under `/v1`, problem details (RFC 9457) elsewhere,
+and a page for a person in a browser."""
 
 import logging
 import math
@@ -9,6 +10,7 @@ from http import HTTPStatus
 from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.response import Template
 from msgspec import UNSET, Struct, UnsetType
 
 from edge.errors import (
@@ -22,6 +24,7 @@ from edge.errors import (
     status_of,
 )
 from edge.guards.envelope import REQUEST_ID
+from edge.guards.trouble_page import trouble_page, wants_page
 from serve_app.errors import ServeError
 
 log = logging.getLogger(__name__)
@@ -53,12 +56,14 @@ class Problem(Struct, frozen=True):
     code: str
 
 
-def reply_to_error(request: AnyRequest, error: Exception) -> Response[ErrorReply] | Response[Problem]:
+def reply_to_error(request: AnyRequest, error: Exception) -> Response[ErrorReply] | Response[Problem] | Template:
     refusal = _refusal(request, error)
     status = status_of(refusal)
     headers = _headers(refusal, error)
     if request.scope["path"].startswith("/v1/"):
         return Response(error_reply(refusal), status_code=status, headers=headers, media_type="application/json")
+    if wants_page(request):
+        return trouble_page(refusal, request, headers)
     problem = Problem("about:blank", HTTPStatus(status).phrase, status, refusal.message, refusal.code)
     return Response(problem, status_code=status, headers=headers, media_type="application/problem+json")
 

@@ -11,6 +11,7 @@ from litestar import Router, get, post
 from litestar.params import URLEncodedBody
 from litestar.response import Redirect, Template
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 from sqlalchemy.orm import Session as DbSession
 
 from edge.db.rows import ImageRow, RightsRequestRow
@@ -18,7 +19,7 @@ from edge.domain.deletions import Deletion
 from edge.domain.images import token_for
 from edge.domain.owner import Caller
 from edge.domain.rights import HeldClass, holdings
-from edge.domain.rights_requests import Kind, Law, RightsRequest, add_request, requests_of
+from edge.domain.rights_requests import MOST_SAID, Kind, Law, RightsRequest, add_request, requests_of
 from edge.domain.standing import utc_minute
 from edge.domain.training import Asked, Choice, decide
 from edge.errors import BadCredential, BadInput, NotFound
@@ -35,30 +36,34 @@ from policies.publish import in_one_unit
 
 PAGE = "your data"  # what a token of the page's other forms allows
 MOST_SHOWN = 60
+STILL_THERE = "What you wrote stands in the form below."
 TOO_LATE = "That page was open for too long, or its button was pressed before. Nothing has changed."
-
-Token = Annotated[str, Meta(max_length=128)]
 
 
 class ImageForm(Struct, frozen=True):
-    token: Token
     image: Annotated[str, Meta(max_length=64)]
+    token: str = ""
 
 
 class EraseForm(Struct, frozen=True):
-    token: Token
+    token: str = ""
 
 
 class TrainingForm(Struct, frozen=True):
-    token: Token
     choice: Choice
+    token: str = ""
 
 
 class RequestForm(Struct, frozen=True):
-    token: Token
+    """What a person wrote is never lost: too long or too late, it comes back in the form."""
+
     kind: Kind
     law: Law
-    message: Annotated[str, Meta(min_length=1, max_length=4000)]
+    message: str
+    token: str = ""
+
+    def __repr__(self) -> str:
+        return f"<rights request: {self.kind}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,24 +162,32 @@ async def choose_about_training(
 async def ask_a_person(
     data: URLEncodedBody[RequestForm], caller: GivenCaller, services: GivenServices
 ) -> Redirect | Template:
+    draft = replace(data, message=data.message.replace("\r\n", "\n"))  # a browser sends two letters for a line's end
     if not services.page_tokens.spend(data.token, caller.owner, PAGE, services.clock()):
-        return await _page(caller, services, notice=TOO_LATE)
-    request = RightsRequest(kind=data.kind, law=data.law, message=data.message)
+        return await _page(caller, services, notice=f"{TOO_LATE} {STILL_THERE}", draft=draft)
+    if not 1 <= len(draft.message) <= MOST_SAID:
+        notice = f"A request has at most {MOST_SAID} letters, and this one has {len(draft.message)}. {STILL_THERE}"
+        return await _page(caller, services, notice=notice, draft=draft)
+    request = RightsRequest(kind=draft.kind, law=draft.law, message=draft.message)
     try:
         await services.database.write(partial(add_request, owner=caller.owner, request=request, now=services.clock()))
     except BadInput as error:
-        return await _page(caller, services, notice=error.message)
+        return await _page(caller, services, notice=f"{error.message}. {STILL_THERE}", draft=draft)
     return Redirect("/your-data#requests", status_code=303)
 
 
-async def _page(caller: Caller, services: Services, *, notice: str | None = None) -> Template:
-    """A notice says why nothing happened."""
+async def _page(
+    caller: Caller, services: Services, *, notice: str | None = None, draft: RequestForm | None = None
+) -> Template:
+    """A notice says why nothing happened; `draft` is what was written and not sent."""
     now = services.clock()
     belongings = await _belongings(caller, services)
     asked = Asked(owner_kind=caller.owner.kind, gpc=caller.gpc, choice=belongings.choice)
     context = {
         **_words(services),
         "notice": notice,
+        "draft": draft,
+        "most_said": MOST_SAID,
         "belongings": belongings,
         "pictures": [_shown(row, caller, services, now) for row in belongings.images[:MOST_SHOWN]],
         "not_shown": max(0, len(belongings.images) - MOST_SHOWN),

@@ -2,11 +2,13 @@
 
 import re
 from html import unescape
+from pathlib import Path
 
 import pytest
 from httpx2 import Response
 
-from tests.edge.edges import Edge
+from policies.presets import write_preset
+from tests.edge.edges import Clock, Edge, make_edge
 
 PAGE = "/your-data"
 SAME_ORIGIN = {"sec-fetch-site": "same-origin"}
@@ -101,7 +103,7 @@ async def test_everything_is_erased_after_a_step_of_its_own(edge: Edge) -> None:
     await look(edge)
     made = await draw(edge)
     step = await look(edge, "/your-data/erase")
-    assert "<strong>1</strong> The picture that was made" in step
+    assert "<strong>1</strong> picture, with its seed and settings" in step
     reply = await send(edge, "/your-data/erase", form_of(step, "/your-data/erase"))
     assert reply.status_code == 303
     assert reply.headers["clear-site-data"] == '"cache", "cookies", "storage"'
@@ -116,7 +118,7 @@ async def test_the_step_promises_only_what_an_erasure_does(edge: Edge) -> None:
     fields = form_of(await look(edge), "/your-data/request")
     await send(edge, "/your-data/request", {**fields, "kind": "review", "law": "gdpr", "message": "look"})
     step = await look(edge, "/your-data/erase")
-    assert "stays, and no longer says whose it is: A request about personal data" in step
+    assert "What stays, and no longer says whose it is: 1 of this kind. A request about personal data" in step
     assert "<li>" not in step
 
 
@@ -156,6 +158,84 @@ async def test_a_request_for_a_person_is_kept_with_its_date(edge: Edge) -> None:
     page = await look(edge)
     assert "due <time" in page
     assert "&lt;b&gt;look&lt;/b&gt;" in page
+
+
+LONG = "Please look.\r\n" * 284  # 4 260 letters as a browser sends them, 3 976 as a person counts
+
+
+async def test_lines_count_as_their_writer_counts_them(edge: Edge) -> None:
+    fields = form_of(await look(edge), "/your-data/request")
+    reply = await send(edge, "/your-data/request", {**fields, "kind": "review", "law": "gdpr", "message": LONG[:4250]})
+    assert reply.status_code == 303
+    assert LONG[:4250].replace("\r\n", "\n").strip() in await look(edge)
+
+
+@pytest.mark.parametrize(
+    ("message", "token", "why"),
+    [
+        ("x" * 4001, None, "at most 4000 letters, and this one has 4001"),
+        ("look", "", "open for too long"),
+        ("look", "x" * 500, "open for too long"),
+    ],
+)
+async def test_what_was_written_is_never_lost(edge: Edge, message: str, token: str | None, why: str) -> None:
+    fields = form_of(await look(edge), "/your-data/request")
+    if token is not None:
+        fields["token"] = token
+    reply = await send(edge, "/your-data/request", {**fields, "kind": "review", "law": "ccpa", "message": message})
+    assert reply.status_code == 409
+    assert why in reply.text
+    assert f">\n{message}</textarea>" in reply.text
+    assert "<option selected>review</option>" in reply.text
+    assert '<option value="ccpa" selected>' in reply.text
+    assert "<details open>" in reply.text
+
+
+async def test_the_eleventh_open_request_comes_back_with_its_words(edge: Edge) -> None:
+    for n in range(11):
+        fields = form_of(await look(edge), "/your-data/request")
+        reply = await send(
+            edge, "/your-data/request", {**fields, "kind": "other", "law": "gdpr", "message": f"no. {n}"}
+        )
+    assert (reply.status_code, "no. 10</textarea>" in reply.text) == (409, True)
+
+
+async def test_a_form_without_its_token_changes_nothing_and_says_so(edge: Edge) -> None:
+    await look(edge)
+    made = await draw(edge)
+    for action, fields in (("image", {"image": made["id"]}), ("erase", {}), ("training", {"choice": "deny"})):
+        reply = await send(edge, f"/your-data/{action}", fields)
+        assert (reply.status_code, "Nothing has changed" in reply.text) == (409, True)
+    assert (await edge.client.get(made["url"])).status_code == 200
+
+
+async def test_kinds_of_which_nothing_is_held_are_folded_away(edge: Edge) -> None:
+    nothing = await look(edge)
+    assert 'class="classes held"' not in nothing
+    assert "<summary>Nothing of any of these kinds</summary>" in nothing
+    await draw(edge)
+    page = await look(edge)
+    assert 'data-says="How many">1<' in page
+    assert 'data-says="How many">none' not in page
+    assert "<summary>Of all other kinds, nothing</summary>" in page
+    assert "the minute its caller chose, from" not in page
+
+
+async def test_pages_and_receipts_say_the_times_of_the_policy(tmp_path: Path) -> None:
+    write_preset("european", tmp_path / "policies")
+    file = tmp_path / "policies" / "retention.toml"
+    text = re.sub(r'(?s)(\[classes.proofs\].*?kept_for = )"P365D"', r'\1"P32D"', file.read_text())
+    file.write_text(re.sub(r'(?s)(\[classes.rights_request\].*?kept_for = )"P180D"', r'\1"P20D"', text))
+    async with make_edge(tmp_path, Clock(), env={"SFUMATO_POLICIES": str(tmp_path / "policies")}).opened() as edge:
+        fields = form_of(await look(edge), "/your-data/request")
+        await send(edge, "/your-data/request", {**fields, "kind": "review", "law": "gdpr", "message": "look"})
+        await draw(edge)
+        fields = form_of(await look(edge, "/your-data/erase"), "/your-data/erase")
+        page = await look(edge, (await send(edge, "/your-data/erase", fields)).headers["location"])
+    assert "read again by its address, for 32 days." in page
+    assert "20 days after its closing" in page
+    for number in ("180 days", "for a year", "365 days"):
+        assert number not in page
 
 
 @pytest.mark.parametrize("path", ["/your-data/receipts/" + "0" * 32, "/your-data/receipts/x"])
