@@ -212,7 +212,7 @@ EACH_MINUTE: dict[str, Item] = {
     "day keys": _destroy_day_keys,
     "readings": _forget("readings", forget_prompt_reads),
     "consents": _forget("consents", forget_consents),
-    "receipts": _forget_all("receipts", forget_receipts),
+    "receipts": _forget("receipts", forget_receipts),
     "requests": _forget_all("requests", forget_requests),
     "canaries": _forget_all("canaries", forget_canaries),
     "overdue rows": _note_overdue,

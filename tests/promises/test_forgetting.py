@@ -6,15 +6,16 @@ guesses the prompt. What the thief lacks is the seed.
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from httpx2 import AsyncClient
+from httpx2 import AsyncClient, Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -38,6 +39,7 @@ PROMPT = "a penguin on a purple background"
 STEPS = 4
 SEED = 0x1D_C0FF_EE15_6A7B  # seven bytes that no other value has
 HOUR_S = 3600
+NOBODY: Mapping[str, str] = MappingProxyType({})
 ERASE = {"sfumato-confirm": "erase"}
 
 
@@ -52,16 +54,23 @@ class House:
         return self.services.settings.home
 
     async def draw(self, seed: int = SEED, **fields: object) -> dict[str, Any]:
-        order = {"prompt": PROMPT, "steps": STEPS, "size": "64x64", "seed": seed, **fields}
-        reply = await self.client.post("/v1/images/generations", json=order, timeout=60)
-        assert reply.status_code == 200, reply.text
+        """By the session of the test, which the first drawing begins."""
+        reply = await self._draw(seed, fields)
         if "x-sfumato-session" in reply.headers:
             self.client.headers["authorization"] = f"Bearer {reply.headers['x-sfumato-session']}"
         return reply.json()["data"][0]
 
     async def unstored(self, seed: int) -> bytes:
-        """As the thief would draw it, on a service of the thief's own."""
-        return base64.b64decode((await self.draw(seed, retention="none", response_format="b64_json"))["b64_json"])
+        """As the thief would draw it, on a service of the thief's own: each time as somebody else."""
+        fields = {"retention": "none", "response_format": "b64_json"}
+        reply = await self._draw(seed, fields, {"authorization": "Bearer anonymous"})
+        return base64.b64decode(reply.json()["data"][0]["b64_json"])
+
+    async def _draw(self, seed: int, fields: Mapping[str, object], headers: Mapping[str, str] = NOBODY) -> Response:
+        order = {"prompt": PROMPT, "steps": STEPS, "size": "64x64", "seed": seed, **fields}
+        reply = await self.client.post("/v1/images/generations", json=order, headers=dict(headers), timeout=60)
+        assert reply.status_code == 200, reply.text
+        return reply
 
     async def sweep(self, later_s: float = 0.0) -> None:
         self.later_s[0] += later_s
