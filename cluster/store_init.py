@@ -1,13 +1,18 @@
 """What the object store does by itself: installed by `sfumato store init`, looked at again by the sweeper each hour."""
 
+import logging
 from collections.abc import Mapping
 from time import time
 
+from cluster.home import HomeError
 from edge.domain.reports import RulesReport
 from policies.publish import lifecycle_rules
 from policies.schema import Policies
+from serve_app.errors import StoreUnavailable
 from serve_app.storage.rules import RulesFound, install_rules, verify_rules
 from serve_app.storage.store import StoreSettings
+
+log = logging.getLogger(__name__)
 
 NO_RULES = "pictures lie in a directory: it has no rules of its own, the deleter is all there is, nothing to do"
 
@@ -24,6 +29,20 @@ async def check_store(settings: StoreSettings, policies: Policies, now: float) -
     if settings.s3_url is None:
         return _without_rules(now)
     return _report(await verify_rules(settings, lifecycle_rules(policies)), now)
+
+
+async def require_safe_store(settings: StoreSettings, policies: Policies) -> None:
+    """At an edge's start: nothing may be stored where strangers read it or versions outlive it. Raises HomeError.
+
+    One that is down, or that does not let this edge ask, is for `/readyz` and the sweeper.
+    """
+    try:
+        report = await check_store(settings, policies, time())
+    except StoreUnavailable as error:
+        log.warning("whether the bucket is safe could not be asked: %s", error)
+        return
+    if report.state == "unsafe":
+        raise HomeError(f"bucket {settings.bucket}: {'; '.join(report.findings)}")
 
 
 async def look_at_store(env: Mapping[str, str], policies: Policies, *, install: bool) -> tuple[list[str], bool]:

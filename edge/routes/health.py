@@ -14,6 +14,8 @@ from edge.routes.documented import problems
 from edge.routes.given import GivenServices
 from serve_app.errors import ServeError
 
+SEEN_WITHIN_S = 86_400
+
 
 class Health(Struct, frozen=True):
     status: str = "ok"
@@ -33,7 +35,7 @@ async def readyz(services: GivenServices) -> Health:
         await services.prompts.key(services.clock())
         await services.store.check()
         if services.settings.store.s3_url is not None:
-            _require_backstop(await services.database.read(_rules))
+            _require_backstop(await services.database.read(_rules), services.clock())
         for model in services.anonymous_plan.models:
             if not (await services.generator.status(model)).ready:
                 raise NotReady(f"{model} is still loading")
@@ -42,12 +44,17 @@ async def readyz(services: GivenServices) -> Health:
     return Health()
 
 
-def _require_backstop(report: RulesReport | None) -> None:
-    """The sweeper asks the store, each hour; an edge need not be allowed to. What it found is for the operator."""
+def _require_backstop(report: RulesReport | None, now: float) -> None:
+    """The sweeper asks the store, each hour; an edge need not be allowed to. What it found is for the operator.
+
+    The rules that it saw stand without it, so that a sweeper that is dead for some hours stops nobody.
+    """
     if report is None:
         raise NotReady("nobody has looked at the object store's own rules yet: is a sweeper running?")
     if not report.is_held:
         raise NotReady("the object store's own rules are not those of the policy: see `sfumato store check`")
+    if abs(now - report.at) > SEEN_WITHIN_S:
+        raise NotReady("nobody has looked at the object store's own rules for a day: is a sweeper running?")
 
 
 def _rules(db: Session) -> RulesReport | None:

@@ -11,10 +11,15 @@ import pytest
 from minio import Minio
 from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
+from msgspec.structs import replace
 from sqlalchemy.orm import Session
 
+from cluster.edge_server import run_edge
+from cluster.home import HomeError
 from cluster.lifecycle import EACH_HOUR, sweep_once
+from cluster.store_init import require_safe_store
 from edge.domain.reports import RulesReport, read_report
+from edge.gateway import RayServeGateway
 from tests.edge.edges import Clock, Edge, make_edge
 from tests.servers import S3Server
 from tests.sweeping import parts_of
@@ -111,9 +116,30 @@ async def test_an_edge_on_s3_is_ready_when_the_sweeper_found_the_rules(
     await asyncio.to_thread(sfumato_store, "init", tmp_path, **env)
     assert (await look(edge)).state == "agree"
     assert (await edge.client.get("/readyz")).status_code == 200
+    edge.clock.advance(86_400)
+    assert (await edge.client.get("/readyz")).status_code == 200
+    edge.clock.advance(1)
+    stale = await edge.client.get("/readyz")
+    assert (stale.status_code, "for a day: is a sweeper running?" in stale.text) == (503, True)
     client.delete_bucket_lifecycle(bucket)
     await look(edge)
     assert (await edge.client.get("/readyz")).status_code == 503
+
+
+async def test_no_edge_starts_on_a_bucket_that_keeps_versions(
+    edge: Edge, bucket: str, client: Minio, caplog: pytest.LogCaptureFixture
+):
+    settings, policies = edge.services.settings.store, edge.services.policies
+    gateway = RayServeGateway("http://127.0.0.1:9", "s" * 32)
+    await require_safe_store(settings, policies)
+    await require_safe_store(replace(settings, s3_url="http://127.0.0.1:9"), policies)
+    assert "whether the bucket is safe could not be asked" in caplog.text
+    client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+    with pytest.raises(HomeError, match=f"bucket {bucket}: the bucket keeps versions"):
+        await run_edge(edge.services.settings, policies, "127.0.0.1", gateway)
+    await gateway.close()
+    for version in client.list_objects(bucket, recursive=True, include_version=True):
+        client.remove_object(bucket, str(version.object_name), version_id=version.version_id)
 
 
 async def test_a_store_that_does_not_answer_changes_no_report(edge: Edge, monkeypatch: pytest.MonkeyPatch):
