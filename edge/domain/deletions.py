@@ -37,7 +37,7 @@ from edge.domain.receipts import (
 )
 from edge.domain.rights import ends_of
 from edge.domain.runs import Runs
-from edge.domain.training import Withdrawn, WithdrawnCopy, finish_withdrawing, mark_withdrawn, withdraw
+from edge.domain.training import Withdrawn, WithdrawnCopy, choose, finish_withdrawing, mark_withdrawn, withdraw
 from edge.errors import DatabaseUnavailable
 from policies.schema import Kept, Policies
 from serve_app.storage.store import ObjectStore
@@ -118,13 +118,15 @@ class Deletions:
         self.runs.forget(owner)
         return deletion
 
-    async def withdraw_all_copies(self, owner: Owner) -> Deletion | None:
-        """For a no to training; None where there was no copy, and nothing to give a receipt for."""
-        asked_at = self.clock()
-        which = owned(ConsentRow, owner)
-        if not await self.database.read(lambda db: db.scalar(select(exists().where(which)))):
-            return None
-        return await self._delete("training", asked_at, lambda db: Taken(copies=self._mark_withdrawn(db, which)))
+    async def delete_copy(self, copy: ConsentRow) -> Deletion:
+        """For training, of a picture that may have gone before."""
+        which = ConsentRow.id == copy.id
+        return await self._delete("training", self.clock(), lambda db: Taken(copies=self._mark_withdrawn(db, which)))
+
+    async def refuse_training(self, owner: Owner) -> Deletion | None:
+        """A no is kept, and every copy taken back with it. None where there was none, and so no receipt."""
+        begun = await self.database.write(partial(self._refuse_training, owner=owner, asked_at=self.clock()))
+        return begun and await self._conclude(*begun)
 
     async def withdraw_copies(self, which: ColumnElement[bool]) -> Withdrawn:
         """Of `ConsentRow`, without a receipt."""
@@ -172,6 +174,11 @@ class Deletions:
         )
         return Taken(images=images, copies=copies, rows=rows, stays=stays)
 
+    def _refuse_training(self, db: Session, owner: Owner, asked_at: float) -> tuple[Taken, Deletion] | None:
+        choose(db, owner, "deny", asked_at)
+        taken = Taken(copies=self._mark_withdrawn(db, owned(ConsentRow, owner)))
+        return self._begin(db, "training", asked_at, lambda _: taken, is_owner=True) if taken.copies else None
+
     def _mark_erased(self, db: Session, which: ColumnElement[bool]) -> list[ErasedImage]:
         return mark_erased(db, which, self.clock(), self._forget_job_after_s)
 
@@ -182,7 +189,9 @@ class Deletions:
 
     async def _delete(self, scope: Scope, asked_at: float, take: Take, *, is_owner: bool = True) -> Deletion:
         begin = partial(self._begin, scope=scope, asked_at=asked_at, take=take, is_owner=is_owner)
-        taken, deletion = await self.database.write(begin)
+        return await self._conclude(*await self.database.write(begin))
+
+    async def _conclude(self, taken: Taken, deletion: Deletion) -> Deletion:
         try:
             return await self._finish(taken, deletion.claims)
         except DatabaseUnavailable:

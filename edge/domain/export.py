@@ -85,6 +85,10 @@ class Export:
             "can write them and cannot read them. Each is encrypted to the key of its day, which only a person of the",
             "operator's can use, and every use is written down. data.json says when each is deleted.",
             "",
+            f"Copies for training: {held.get('consent', 0)}. They are not in here: each is sealed to a key of the",
+            "operator's. data.json names each by its picture's id; DELETE /v1/images/{id} takes it back, as does",
+            "/your-data, also when the picture has gone.",
+            "",
             self.data.policy.undisclosed,
         ]
         if self.left_out:

@@ -233,6 +233,15 @@ def counts_under(mode: TrainingMode) -> ColumnElement[bool]:
     return false() if mode == "never" else or_(ConsentRow.mode == "opt_in", ConsentRow.mode == mode)
 
 
+def copies_of(db: Session, owner: Owner) -> list[ConsentRow]:
+    """Newest first."""
+    return list(db.scalars(select(ConsentRow).where(owned(ConsentRow, owner)).order_by(ConsentRow.given_at.desc())))
+
+
+def find_copy(db: Session, owner: Owner, image_id: str) -> ConsentRow | None:
+    return db.scalar(select(ConsentRow).where(ConsentRow.id == image_id, owned(ConsentRow, owner)))
+
+
 def count_copies(db: Session, owner: Owner) -> int:
     return db.scalar(select(func.count()).select_from(ConsentRow).where(owned(ConsentRow, owner))) or 0
 

@@ -19,7 +19,7 @@ from edge.db.rows import ImageRow
 from edge.domain.export import Export, ExportedData
 from edge.domain.owner import Owner
 from edge.domain.rights import HeldClass, Readable, holdings, own_rows
-from edge.domain.training import Choice
+from edge.domain.training import Choice, copies_of
 from edge.errors import BadInput
 from edge.guards.auth import ApiRequest, cookie_name
 from edge.routes.deletion import Deleted, deleted
@@ -48,6 +48,13 @@ class HeldImage(Struct, frozen=True, kw_only=True):
     on_download: bool
 
 
+class HeldCopy(Struct, frozen=True, kw_only=True):
+    """A copy for training, by its picture's id; `DELETE /v1/images/{id}` takes it back, the picture gone or not."""
+
+    id: str
+    expires_at: int
+
+
 class Held(Struct, frozen=True, kw_only=True):
     """Everything that is held of you, by class of the policy. Times in Unix seconds."""
 
@@ -56,6 +63,7 @@ class Held(Struct, frozen=True, kw_only=True):
     owner: Literal["session", "account"]
     classes: list[HeldClass]
     images: list[HeldImage]
+    copies: list[HeldCopy]
     training: Choice | None
     undisclosed: str
 
@@ -65,11 +73,13 @@ async def show_held(caller: GivenCaller, services: GivenServices) -> Held:
     now = services.clock()
     ask = partial(holdings, owner=caller.owner, policies=services.policies, hub=services.hub, now=now)
     held = await services.database.read(ask)
+    copies = await services.database.read(partial(copies_of, owner=caller.owner))
     return Held(
         as_of=int(now),
         owner=caller.owner.kind,
         classes=held.classes,
         images=[HeldImage(id=row.id, expires_at=row.delete_at, on_download=row.on_download) for row in held.images],
+        copies=[HeldCopy(id=copy.id, expires_at=copy.delete_at) for copy in copies],
         training=held.training,
         undisclosed=services.policies.retention.undisclosed,
     )

@@ -9,8 +9,10 @@ from msgspec import UNSET, Struct, UnsetType
 
 from edge.db.rows import ConsentRow, ImageRow
 from edge.domain import jobs
+from edge.domain.deletions import Deletion
 from edge.domain.lifetimes import shorten, shorter
 from edge.domain.owner import Caller
+from edge.domain.training import find_copy
 from edge.errors import NotFound
 from edge.routes.deletion import Deleted, deleted
 from edge.routes.documented import api_errors
@@ -52,7 +54,19 @@ async def shorten_image(
 
 @delete("/{image_id:str}", status_code=200, responses=api_errors(404))
 async def delete_image(image_id: ImageIdPath, caller: GivenCaller, services: GivenServices) -> Deleted:
-    return deleted(await services.deletions.delete_image(await find_image(image_id, caller, services)))
+    """With its copy for training, if there is one; that copy alone where the picture has gone before."""
+    return deleted(await delete_picture(image_id, caller, services))
+
+
+async def delete_picture(image_id: str, caller: Caller, services: Services) -> Deletion:
+    """And its copy for training; or that alone, which may outlive the picture. Raises NotFound."""
+    try:
+        return await services.deletions.delete_image(await find_image(image_id, caller, services))
+    except NotFound:
+        copy = await services.database.read(partial(find_copy, owner=caller.owner, image_id=image_id))
+        if copy is None:
+            raise
+        return await services.deletions.delete_copy(copy)
 
 
 async def find_image(image_id: str, caller: Caller, services: Services) -> ImageRow:

@@ -8,6 +8,7 @@ from litestar.params import JSONBody
 from msgspec import UNSET, Struct, UnsetType
 from sqlalchemy.orm import Session
 
+from edge.domain.deletions import Deletion
 from edge.domain.owner import Caller
 from edge.domain.training import (
     Asked,
@@ -76,18 +77,22 @@ async def show_training(caller: GivenCaller, services: GivenServices) -> Trainin
 async def choose_training(
     data: JSONBody[TrainingChoice], caller: GivenCaller, services: GivenServices
 ) -> TrainingStanding:
-    withdrawn, receipt = await say(data.choice, caller, services)
-    return await _standing(caller, services, withdrawn=withdrawn, receipt=receipt)
+    deletion = await say(data.choice, caller, services)
+    if data.choice == "allow":
+        return await _standing(caller, services)
+    if deletion is None:
+        return await _standing(caller, services, withdrawn=0)
+    withdrawn = deletion.claims.counts.training_copies
+    return await _standing(caller, services, withdrawn=withdrawn, receipt=deletion.receipt)
 
 
-async def say(choice: Choice, caller: Caller, services: Services) -> tuple[int | UnsetType, str | UnsetType]:
-    """Keeps the choice; after a no, how many copies went, and the receipt if any did. Raises BadInput."""
+async def say(choice: Choice, caller: Caller, services: Services) -> Deletion | None:
+    """Keeps the choice, and takes back what there is after a no: None where that is nothing. Raises BadInput."""
     refuse_what_cannot_be(choice, services.training, param="choice")
+    if choice == "deny":
+        return await services.deletions.refuse_training(caller.owner)
     await services.database.write(partial(choose, owner=caller.owner, choice=choice, now=services.clock()))
-    if choice == "allow":
-        return UNSET, UNSET
-    deletion = await services.deletions.withdraw_all_copies(caller.owner)
-    return (deletion.claims.counts.training_copies, deletion.receipt) if deletion else (0, UNSET)
+    return None
 
 
 async def _standing(

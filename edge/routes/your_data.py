@@ -14,14 +14,14 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 from sqlalchemy.orm import Session as DbSession
 
-from edge.db.rows import ImageRow, RightsRequestRow
+from edge.db.rows import ConsentRow, ImageRow, RightsRequestRow
 from edge.domain.deletions import Deletion
 from edge.domain.images import token_for
 from edge.domain.owner import Caller
 from edge.domain.rights import HeldClass, holdings
 from edge.domain.rights_requests import MOST_SAID, Kind, Law, RightsRequest, add_request, requests_of
 from edge.domain.standing import utc_minute
-from edge.domain.training import Asked, Choice, decide
+from edge.domain.training import Asked, Choice, copies_of, decide
 from edge.errors import BadCredential, BadInput, NotFound
 from edge.guards.auth import ApiRequest, bearer_of, caller_of
 from edge.routes.given import GivenCaller, GivenServices
@@ -29,7 +29,7 @@ from edge.routes.pages import session_cookie, visiting_session
 from edge.routes.privacy import policy_in_words
 from edge.routes.privacy_me import CLEAR, ERASE, no_cookie
 from edge.routes.receipts import ReceiptIdPath, kept_receipt
-from edge.routes.stored_images import find_image
+from edge.routes.stored_images import delete_picture
 from edge.routes.training import WORDS, say
 from edge.services import Services
 from policies.publish import in_one_unit
@@ -84,7 +84,14 @@ class Belongings:
     classes: list[HeldClass]
     images: list[ImageRow]
     choice: Choice | None
+    copies: list[ConsentRow]
     requests: list[RightsRequestRow]
+
+    @property
+    def lone_copies(self) -> list[ConsentRow]:
+        """Copies for training whose picture has gone before."""
+        seen = {image.id for image in self.images}
+        return [copy for copy in self.copies if copy.id not in seen]
 
     @property
     def count(self) -> int:
@@ -127,10 +134,9 @@ async def erase_one(
     if not services.page_tokens.spend(data.token, caller.owner, PAGE, services.clock()):
         return await _page(caller, services, notice=TOO_LATE)
     try:
-        row = await find_image(data.image, caller, services)
+        return _to_receipt(await delete_picture(data.image, caller, services))
     except NotFound:
         return await _page(caller, services, notice="That picture is gone already.")
-    return _to_receipt(await services.deletions.delete_image(row))
 
 
 @post("/erase", status_code=303)
@@ -152,10 +158,10 @@ async def choose_about_training(
     if not services.page_tokens.spend(data.token, caller.owner, PAGE, services.clock()):
         return await _page(caller, services, notice=TOO_LATE)
     try:
-        await say(data.choice, caller, services)
+        deletion = await say(data.choice, caller, services)
     except BadInput as error:
         return await _page(caller, services, notice=error.message)
-    return Redirect("/your-data#training", status_code=303)
+    return _to_receipt(deletion) if deletion else Redirect("/your-data#training", status_code=303)
 
 
 @post("/request", status_code=303)
@@ -190,6 +196,7 @@ async def _page(
         "most_said": MOST_SAID,
         "belongings": belongings,
         "pictures": [_shown(row, caller, services, now) for row in belongings.images[:MOST_SHOWN]],
+        "lone_copies": belongings.lone_copies[:MOST_SHOWN],
         "not_shown": max(0, len(belongings.images) - MOST_SHOWN),
         "gpc": caller.gpc,
         "answer": (answer := decide(asked, services.training)),
@@ -205,7 +212,9 @@ async def _belongings(caller: Caller, services: Services) -> Belongings:
 
 def _read_belongings(db: DbSession, caller: Caller, services: Services) -> Belongings:
     held = holdings(db, caller.owner, services.policies, services.hub, services.clock())
-    return Belongings(held.classes, held.images, held.training, requests_of(db, caller.owner))
+    return Belongings(
+        held.classes, held.images, held.training, copies_of(db, caller.owner), requests_of(db, caller.owner)
+    )
 
 
 def _shown(row: ImageRow, caller: Caller, services: Services, now: float) -> Shown:

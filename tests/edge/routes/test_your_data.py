@@ -1,14 +1,20 @@
 """The page as a browser without scripts uses it: read a form, send it."""
 
+import base64
 import re
+from collections.abc import AsyncGenerator, Sequence
 from html import unescape
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from httpx2 import Response
 
+from cluster.lifecycle import sweep_once
 from policies.presets import write_preset
+from serve_app.errors import ReplicaLost
 from tests.edge.edges import Clock, Edge, make_edge
+from tests.sweeping import parts_of
 
 PAGE = "/your-data"
 SAME_ORIGIN = {"sec-fetch-site": "same-origin"}
@@ -241,3 +247,72 @@ async def test_pages_and_receipts_say_the_times_of_the_policy(tmp_path: Path) ->
 @pytest.mark.parametrize("path", ["/your-data/receipts/" + "0" * 32, "/your-data/receipts/x"])
 async def test_a_receipt_that_is_not_there_is_not_found(edge: Edge, path: str) -> None:
     assert (await edge.client.get(path)).status_code == 404
+
+
+PUBLIC = base64.b64encode(X25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+
+
+@pytest.fixture
+async def copying(tmp_path: Path) -> AsyncGenerator[Edge]:
+    """An edge that lets pictures be copied for training."""
+    async with make_edge(tmp_path, Clock(), env={"SFUMATO_TRAINING_KEY": PUBLIC}).opened() as edge:
+        yield edge
+
+
+async def copies(edge: Edge) -> int:
+    return len(await edge.services.store.keys("training/"))
+
+
+async def test_a_no_takes_copies_back_and_leads_to_its_receipt(copying: Edge) -> None:
+    await look(copying)
+    await draw(copying)
+    fields = form_of(await look(copying), "/your-data/training") | {"choice": "deny"}
+    reply = await send(copying, "/your-data/training", fields)
+    assert reply.headers["location"].startswith("/your-data/receipts/")
+    assert await copies(copying) == 0
+    fields = form_of(await look(copying), "/your-data/training") | {"choice": "deny"}
+    assert (await send(copying, "/your-data/training", fields)).headers["location"] == "/your-data#training"
+
+
+async def test_who_sends_global_privacy_control_can_take_back_what_was_copied_before(copying: Edge) -> None:
+    gpc = {"sec-gpc": "1"}
+    await look(copying)
+    await draw(copying)
+    page = (await copying.client.get(PAGE, headers=gpc)).text
+    assert "Take back what there is" in page
+    assert "Yes, they may be copied" not in page
+    await send(copying, "/your-data/training", form_of(page, "/your-data/training"), **gpc)
+    assert await copies(copying) == 0
+    assert "Take back what there is" not in (await copying.client.get(PAGE, headers=gpc)).text
+
+
+async def test_a_copy_whose_picture_has_gone_is_shown_and_deleted_alone(copying: Edge) -> None:
+    await look(copying)
+    first, second = await draw(copying), await draw(copying)
+    copying.clock.advance(2 * 3600)
+    page = await look(copying)
+    for made in (first, second):
+        assert made["id"] in page
+    reply = await send(copying, "/your-data/image", form_of(page, "/your-data/image"))
+    assert reply.headers["location"].startswith("/your-data/receipts/")
+    [left] = (await copying.client.get("/v1/privacy/me")).json()["copies"]
+    reply = await copying.client.delete(f"/v1/images/{left['id']}", headers=SAME_ORIGIN)
+    assert reply.json()["claims"]["counts"]["training_copies"] == 1
+    assert await copies(copying) == 0
+    assert (await copying.client.delete(f"/v1/images/{left['id']}", headers=SAME_ORIGIN)).status_code == 404
+
+
+async def test_a_no_whose_edge_dies_before_the_objects_went_is_finished_by_the_sweeper(
+    copying: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(_keys: Sequence[str]) -> None:
+        raise ReplicaLost("gone")
+
+    copying.sign_in(await copying.draw())
+    with monkeypatch.context() as dying:
+        dying.setattr(copying.services.store, "delete", die)
+        await copying.client.put("/v1/privacy/training", json={"choice": "deny"})
+    standing = (await copying.client.get("/v1/privacy/training")).json()
+    assert (standing["choice"], standing["copies"], await copies(copying)) == ("deny", 0, 1)
+    await sweep_once(parts_of(copying.services, copying.keys))
+    assert await copies(copying) == 0
