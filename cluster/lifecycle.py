@@ -20,12 +20,12 @@ from edge.domain.canaries import forget_canaries, look_for_canaries, plant_canar
 from edge.domain.erasure import BATCH, due, erase_images, oldest_due
 from edge.domain.jobs import fail_lost_jobs, forget_jobs
 from edge.domain.leader import candidate
-from edge.domain.prompts import forget_prompt_reads, forget_prompts
+from edge.domain.prompts import forget_prompt_reads, forget_prompts, shorten_prompts
 from edge.domain.receipts import forget_receipts, recheck_receipts
 from edge.domain.reports import HourlyReport, Report, RulesReport, SweepReport, put_report
 from edge.domain.rights_requests import forget_requests
 from edge.domain.sessions import forget_idle_sessions
-from edge.domain.training import finish_withdrawals, forget_consents, withdraw_orphans
+from edge.domain.training import finish_withdrawals, forget_consents, shorten_consents, withdraw_orphans
 
 log = logging.getLogger(__name__)
 
@@ -144,9 +144,12 @@ async def _fail_lost_jobs(sweep: Sweep) -> None:
 
 async def _forget_sessions(sweep: Sweep) -> None:
     idle_s = sweep.parts.policies.retention.classes.session.duration.total_seconds()
-    forget = partial(forget_idle_sessions, now=sweep.now, idle_s=idle_s)
-    if count := await sweep.parts.database.write(forget):
+    forget = partial(forget_idle_sessions, now=sweep.now, idle_s=idle_s, limit=BATCH)
+    forgotten = 0
+    while count := await sweep.parts.database.write(forget):
+        forgotten += count
         sweep.note("sessions", count)
+    if forgotten:
         await _withdraw_orphans(sweep)
 
 
@@ -156,6 +159,16 @@ async def _make_day_keys(sweep: Sweep) -> None:
 
 async def _destroy_day_keys(sweep: Sweep) -> None:
     sweep.note("day keys", await destroy_day_keys(sweep.parts.keys, sweep.parts.database, sweep.now))
+
+
+async def _shorten(sweep: Sweep) -> None:
+    """What was written while the policy allowed more."""
+    classes = sweep.parts.policies.retention.classes
+    prompt_s, copy_s = (kept.duration.total_seconds() for kept in (classes.moderation_prompt, classes.training_copy))
+    while await sweep.parts.database.write(partial(shorten_prompts, now=sweep.now, kept_for_s=prompt_s, limit=BATCH)):
+        pass
+    while await sweep.parts.database.write(partial(shorten_consents, kept_for_s=copy_s, limit=BATCH)):
+        pass
 
 
 async def _compact(sweep: Sweep) -> None:
@@ -219,6 +232,7 @@ EACH_MINUTE: dict[str, Item] = {
     "traces in the database": _compact,
 }
 EACH_HOUR: dict[str, Item] = {
+    "shortened times": _shorten,
     "rules": _check_rules,
     "canaries": _look_after_canaries,
     "copies without a session": _withdraw_orphans,

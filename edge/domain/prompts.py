@@ -7,7 +7,7 @@ No key, no picture: what cannot be kept as promised is not made.
 
 import asyncio
 import secrets
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 
 import msgspec
@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from msgspec import Struct
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, select, update
 from sqlalchemy.orm import Session
 
 from edge.db.database import Database
@@ -102,6 +102,18 @@ def erase_prompts(db: Session, owner: Owner) -> int:
 def forget_prompts(db: Session, now: float, limit: int) -> int:
     due = select(PromptRow.id).where(PromptRow.delete_at <= int(now)).limit(limit)
     return changed(db, delete(PromptRow).where(PromptRow.id.in_(due)))
+
+
+def shorten_prompts(db: Session, now: float, kept_for_s: float, limit: int) -> int:
+    """Those that were made while the policy kept them for longer: now they go so long after the end of their day, which
+    is all that is known of when they were made. How many; nothing is ever kept for longer."""
+    for day in db.scalars(select(DayKeyRow.day).where(DayKeyRow.day <= day_of(now))):
+        end_at = int(datetime.combine(day + timedelta(days=1), time(), UTC).timestamp() + kept_for_s)
+        longer = select(PromptRow.id).where(PromptRow.made_on == day, PromptRow.delete_at > end_at).limit(limit)
+        sooner = update(PromptRow).where(PromptRow.id.in_(longer)).values(delete_at=end_at)
+        if count := changed(db, sooner.execution_options(synchronize_session=False)):
+            return count
+    return 0
 
 
 def forget_prompt_reads(db: Session, now: float, limit: int) -> int:

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from struct import Struct as Layout
 
 from msgspec import Struct
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session as DbSession
 
 from edge.db.rows import SessionRow
@@ -93,9 +93,9 @@ def touch_session(db: DbSession, owner: Owner, now: float) -> None:
         upsert(db, SessionRow, key={"id": owner.id}, values={"last_used_on": _day(now)})
 
 
-def forget_idle_sessions(db: DbSession, now: float, idle_s: float) -> int:
-    oldest = _day(now - idle_s)
-    return changed(db, delete(SessionRow).where(SessionRow.last_used_on < oldest))
+def forget_idle_sessions(db: DbSession, now: float, idle_s: float, limit: int) -> int:
+    idle = select(SessionRow.id).where(SessionRow.last_used_on < _day(now - idle_s)).limit(limit)
+    return changed(db, delete(SessionRow).where(SessionRow.id.in_(idle)))
 
 
 def _day(now: float) -> date:

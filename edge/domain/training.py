@@ -33,6 +33,7 @@ from serve_app.storage.store import ObjectStore
 log = logging.getLogger(__name__)
 
 BATCH = 500
+ROUNDED_S = 3_600  # a copy's end is a whole minute, by another clock than the row's
 _COPY = (ConsentRow.id, ConsentRow.key, ConsentRow.given_at, ConsentRow.exported_at)
 
 Choice = Literal["allow", "deny"]
@@ -251,6 +252,15 @@ def forget_consents(db: Session, now: float, limit: int = BATCH) -> int:
     ended = and_(ConsentRow.withdrawn_at.is_(None), ConsentRow.delete_at <= int(now))
     due = select(ConsentRow.id).where(or_(ended, ConsentRow.forget_at <= int(now))).limit(limit)
     return changed(db, delete(ConsentRow).where(ConsentRow.id.in_(due)))
+
+
+def shorten_consents(db: Session, kept_for_s: float, limit: int = BATCH) -> int:
+    """Those of copies that were made while the policy kept them for longer: how many. Their rows go sooner now, and
+    then the copies, which nobody names any more."""
+    longer = ConsentRow.delete_at > ConsentRow.given_at + int(kept_for_s) + ROUNDED_S
+    due = select(ConsentRow.id).where(ConsentRow.withdrawn_at.is_(None), longer).limit(limit)
+    sooner = update(ConsentRow).where(ConsentRow.id.in_(due)).values(delete_at=ConsentRow.given_at + int(kept_for_s))
+    return changed(db, sooner.execution_options(synchronize_session=False))
 
 
 # withdrawing ----------------------------------------------------------------------------------------------------------

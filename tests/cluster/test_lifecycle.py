@@ -205,6 +205,13 @@ async def test_many_rows_go_in_batches(edge: Edge, monkeypatch: pytest.MonkeyPat
     assert (await swept(edge)).removed["jobs"] == 3
 
 
+async def test_many_sessions_go_in_batches(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = [SessionRow(id=f"{number:032}", last_used_on=date(2026, 1, 1)) for number in range(5)]
+    await edge.services.database.write(lambda db: db.add_all(idle))
+    monkeypatch.setattr(lifecycle, "BATCH", 2)
+    assert (await swept(edge)).removed["sessions"] == 5
+
+
 async def test_one_minute_that_cannot_be_emptied_keeps_no_other_from_going(
     edge: Edge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
