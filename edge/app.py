@@ -37,7 +37,7 @@ from edge.routes.your_data import your_data_routes
 from edge.services import Services
 
 HERE = Path(__file__).parent
-MAX_BODY_BYTES = 512 * 1024
+MAX_BODY_BYTES = 128 * 1024  # a receipt to be checked is the largest; routes for pictures have a cap of their own
 STATIC_FRESH_S = 300
 
 

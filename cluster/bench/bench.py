@@ -14,6 +14,7 @@ from pathlib import Path
 from cluster.bench.deleting import measure_deletions
 from cluster.bench.edge_cost import measure_accepted_jobs, measure_added_latency, measure_start
 from cluster.bench.figures import Figure, Measured, save, table, this_device
+from cluster.bench.limits import measure_counting, measure_refusals
 from cluster.bench.mixed import measure_mixed
 from cluster.bench.orders import Orders
 from cluster.bench.stage import Stage, raised_stage
@@ -23,7 +24,7 @@ from cluster.home import prepare_home
 from policies.load import load_policies
 
 THREADS = 2
-ROWS = ("E1", "E2", "E3", "E4", "E5", "E7", "E9", "D1", "D4", "D6", "F1")
+ROWS = ("E1", "E2", "E3", "E4", "E5", "E7", "E9", "D1", "D2", "D3", "D4", "D6", "F1")
 NEED_STAGE = {"E1", "E2", "E3", "E4", "E5", "E9", "D4"}
 
 
@@ -50,6 +51,10 @@ async def _without_stage(wanted: set[str], rounds: int, seconds: float) -> None:
         _keep(*await measure_start(rounds))
     if "D1" in wanted:
         _keep(await measure_accepted_jobs(rounds, seconds / 2))
+    if "D2" in wanted:
+        _keep(await measure_refusals(rounds, seconds / 2))
+    if "D3" in wanted:
+        _keep(await measure_counting(rounds, seconds / 4))
     if "F1" in wanted:
         _keep(*await measure_deletions(rounds, os.environ))
     if "E7" in wanted:

@@ -97,7 +97,7 @@ async def measure_added_latency(stage: Stage, engine: Engine, rounds: int) -> Fi
     edge_ms, engine_ms = list[float](), list[float]()
     async with edge_process(EDGE, "/readyz", {"SFUMATO_SERVE_URL": stage.serve_url}) as server:
         async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
-            await _session(client)
+            await keep_session(client)
             for _ in range(rounds):
                 through, alone = list[float](), list[float]()
                 for _ in range(LATENCY_CALLS):
@@ -120,7 +120,7 @@ async def measure_accepted_jobs(rounds: int, seconds: float) -> Figure:
     per_core: dict[str, list[float]] = {"jobs_app": [], "bare_app": []}
     for _ in range(rounds):
         for app, rates in per_core.items():
-            async with edge_process(_granian(app), "/v1/generations", {}) as server:
+            async with edge_process(granian(app), "/v1/generations", {}) as server:
                 rates.append(await _accepted_per_core_s(server, seconds))
     return Figure(
         row="D1",
@@ -135,15 +135,15 @@ async def measure_accepted_jobs(rounds: int, seconds: float) -> Figure:
 
 async def _accepted_per_core_s(server: Server, seconds: float) -> float:
     async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
-        await _session(client)
-        await _accept_until(client, perf_counter() + 0.5)  # warm
+        await keep_session(client)
+        await accept_until(client, perf_counter() + 0.5)  # warm
         before_s = server.cpu_s()
         until_s = perf_counter() + seconds
-        accepted = sum(await asyncio.gather(*(_accept_until(client, until_s) for _ in range(CLIENTS))))
+        accepted = sum(await asyncio.gather(*(accept_until(client, until_s) for _ in range(CLIENTS))))
         return accepted / (server.cpu_s() - before_s)
 
 
-async def _accept_until(client: httpx2.AsyncClient, until_s: float) -> int:
+async def accept_until(client: httpx2.AsyncClient, until_s: float) -> int:
     accepted = 0
     while perf_counter() < until_s:
         reply = await client.post("/v1/generations", json={"prompt": "a red apple"})
@@ -152,7 +152,7 @@ async def _accept_until(client: httpx2.AsyncClient, until_s: float) -> int:
     return accepted
 
 
-async def _session(client: httpx2.AsyncClient) -> None:
+async def keep_session(client: httpx2.AsyncClient) -> None:
     """One caller who stays: the first reply's session, where the server has sessions."""
     reply = await client.post("/v1/generations", json={"prompt": "a red apple"})
     if token := reply.headers.get("x-sfumato-session"):
@@ -196,7 +196,7 @@ async def _answers(url: str) -> None:
     raise TimeoutError("the server did not start")
 
 
-def _granian(app: str) -> tuple[str, ...]:
+def granian(app: str) -> tuple[str, ...]:
     return (
         "-m", "granian", "--interface", "asgi", "--loop", "asyncio", "--workers", "1", "--no-ws", "--factory",
         "--host", "127.0.0.1", "--port", "{port}", f"cluster.bench.edge_apps:{app}",

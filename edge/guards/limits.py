@@ -5,6 +5,7 @@ what does not gets to be one request, when its reply leaves.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import cache
 from math import ceil
 
 from litestar import Request
@@ -13,7 +14,7 @@ from litestar.handlers import BaseRouteHandler
 
 from edge.domain.limits.gate import PICTURES, REQUESTS, Asker, Charge, Gate
 from edge.domain.limits.networks import networks_of
-from edge.domain.limits.windows import DAY_MS, MINUTE_MS, Standing
+from edge.domain.limits.windows import DAY_MS, MINUTE_MS, Standing, Window
 from edge.domain.owner import Caller
 from edge.domain.run import Run
 from edge.errors import RateLimited, Refusal
@@ -113,7 +114,7 @@ def limit_headers(charge: Charge, now_ms: int) -> list[Header]:
     """As of draft-ietf-httpapi-ratelimit-headers-11, and as OpenAI's clients know them. No partition key: it would
     label a person."""
     shown = [standing.at(now_ms) for standing in _shown(charge)]
-    policies = [_policy(standing) for standing in shown]
+    policies = [_policy(standing.window) for standing in shown]
     states = [f'"{each.window.name}";r={each.available};t={_reset_s(each, charge)}' for each in shown]
     if charge.ask.most_leases:
         policies.append(f'"concurrent-jobs";q={charge.ask.most_leases};qu="concurrent-requests"')
@@ -148,8 +149,9 @@ def _shown(charge: Charge) -> Iterable[Standing]:
     return tightest.values()
 
 
-def _policy(standing: Standing) -> str:
-    window = standing.window
+@cache
+def _policy(window: Window) -> str:
+    """There are as many windows as plans and networks have."""
     unit = "" if window.unit == "requests" else f';qu="{window.unit}"'
     return f'"{window.name}";q={window.limit};w={window.length_ms // 1000}{unit}'
 

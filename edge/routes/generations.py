@@ -22,7 +22,7 @@ from edge.routes.generation_events import follow_ended, follow_job
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.replies import Generation, Generations, Quote, generation
 from edge.routes.sse import EventStream
-from edge.routes.strict_body import StrictBody
+from edge.routes.strict_body import PICTURE_BODY_BYTES, StrictBody
 from edge.services import Services
 from serve_app.contract import ModelStatus
 
@@ -38,6 +38,7 @@ DryRun = Annotated[bool, QueryParameter(name="dry_run", description="Only quote;
     "/",
     dto=StrictBody[JobRequest],
     return_dto=None,
+    request_max_body_size=PICTURE_BODY_BYTES,
     status_code=202,
     opt={CHARGES: PICTURES},
     responses={

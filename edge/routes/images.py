@@ -22,7 +22,7 @@ from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.image_stream import stream_images
 from edge.routes.replies import ImagesReply, image_data, refusal_of
 from edge.routes.sse import EventStream
-from edge.routes.strict_body import StrictBody
+from edge.routes.strict_body import PICTURE_BODY_BYTES, StrictBody
 from edge.services import Services
 
 
@@ -30,6 +30,7 @@ from edge.services import Services
     "/images/generations",
     dto=StrictBody[ImageRequest],
     return_dto=None,
+    request_max_body_size=PICTURE_BODY_BYTES,
     status_code=200,
     opt={CHARGES: PICTURES},
     responses={200: ResponseSpec(ImagesReply, generate_examples=False), **api_errors(409, 413, 415)},

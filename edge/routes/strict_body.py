@@ -16,6 +16,8 @@ from edge.errors import BadInput, UnsupportedMediaType
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
+PICTURE_BODY_BYTES = 800 * 1024  # the longest prompt and the longest negative one, as the longest JSON can spell them
+
 _PLACE = re.compile(r" - at `\$\.([a-z_]+)")
 _FIELD = re.compile(r"(missing required|unknown) field `([^`]*)`")
 

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from edge.domain.limits.budget import Budget
 from edge.domain.limits.limiter import Answer, Ask, Lease, Limiter, Take
-from edge.domain.limits.proof import ONCE, Proofs
 from edge.domain.limits.networks import Network
+from edge.domain.limits.proof import ONCE, Proofs
 from edge.domain.limits.windows import DAY_MS, MINUTE_MS, Standing, Window
 from edge.domain.owner import Owner
 from edge.domain.run import Run

@@ -22,7 +22,8 @@ class MemoryLimiter:
 
     async def take(self, ask: Ask) -> Answer:
         self._tidy(ask.now_ms)
-        found = tuple(self._standing(take, ask.now_ms) for take in ask.takes)
+        buckets = self._keys.all_buckets(ask.takes, ask.now_ms)
+        found = self._standings(ask, buckets)
         leased = self._leased(ask)
         if leased >= ask.most_leases > 0 or any(
             standing.available < take.cost for standing, take in zip(found, ask.takes, strict=True)
@@ -31,12 +32,11 @@ class MemoryLimiter:
         granted = tuple(
             min(max(take.cost, take.want), standing.available) for standing, take in zip(found, ask.takes, strict=True)
         )
-        for take, taken in zip(ask.takes, granted, strict=True):
-            self._add(take, ask.now_ms, taken)
+        for take, (_, current), taken in zip(ask.takes, buckets, granted, strict=True):
+            self._add(current, take, ask.now_ms, taken)
         if ask.lease is not None:
             await self.hold([ask.lease], ask.now_ms)
-        after = tuple(self._standing(take, ask.now_ms) for take in ask.takes)
-        return Answer(True, after, granted, leased + (ask.lease is not None))
+        return Answer(True, self._standings(ask, buckets), granted, leased + (ask.lease is not None))
 
     async def give_back(self, ask: Ask, takes: Sequence[Take], *, is_local: bool = False) -> None:
         for take in takes:
@@ -52,9 +52,11 @@ class MemoryLimiter:
     async def release(self, lease: Lease) -> None:
         self._leases.get(self._keys.lease_set(lease.subject, lease.taken_at_ms), {}).pop(lease.id, None)
 
-    def _standing(self, take: Take, now_ms: int) -> Standing:
-        former, current = self._keys.buckets(take, now_ms)
-        return Standing(take.window, self._counts.get(former, 0), self._counts.get(current, 0), now_ms)
+    def _standings(self, ask: Ask, buckets: Sequence[tuple[str, str]]) -> tuple[Standing, ...]:
+        return tuple(
+            Standing(take.window, self._counts.get(former, 0), self._counts.get(current, 0), ask.now_ms)
+            for take, (former, current) in zip(ask.takes, buckets, strict=True)
+        )
 
     def _leased(self, ask: Ask) -> int:
         if ask.lease is None:
@@ -62,10 +64,9 @@ class MemoryLimiter:
         sets = [self._leases.get(name, {}) for name in self._keys.leases(ask.lease.subject, ask.now_ms)]
         return sum(end_ms > ask.now_ms for held in sets for end_ms in held.values())
 
-    def _add(self, take: Take, now_ms: int, count: int) -> None:
+    def _add(self, name: str, take: Take, now_ms: int, count: int) -> None:
         if count == 0:
             return
-        name = self._keys.buckets(take, now_ms)[1]
         if name not in self._counts:
             self._counts[name] = 0
             self._ends_ms[name] = (now_ms // take.window.length_ms + 2) * take.window.length_ms

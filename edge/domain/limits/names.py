@@ -7,6 +7,7 @@ day before too: that is why keys live for two days, and no longer.
 import base64
 import hmac
 import secrets
+from collections.abc import Sequence
 
 from edge.domain.limits.limiter import Take
 from edge.domain.limits.windows import DAY_MS
@@ -33,8 +34,12 @@ class DayKeys:
 
     def buckets(self, take: Take, now_ms: int) -> tuple[str, str]:
         """The former and the current one."""
-        index = now_ms // take.window.length_ms
-        return self._bucket(take, index - 1), self._bucket(take, index)
+        return self.all_buckets([take], now_ms)[0]
+
+    def all_buckets(self, takes: Sequence[Take], now_ms: int) -> list[tuple[str, str]]:
+        """Of many windows few are of different subjects: each is named once."""
+        named: dict[tuple[str, int], str] = {}
+        return [self._buckets(take, now_ms // take.window.length_ms, named) for take in takes]
 
     def leases(self, subject: str, now_ms: int) -> tuple[str, str]:
         """Under yesterday's name and under today's."""
@@ -42,11 +47,16 @@ class DayKeys:
         return self.lease_set(subject, (today - 1) * DAY_MS), self.lease_set(subject, today * DAY_MS)
 
     def lease_set(self, subject: str, taken_at_ms: int) -> str:
-        return f"l:{self._named(subject, taken_at_ms)}:jobs"
+        return f"l:{self._named(subject, taken_at_ms // DAY_MS)}:jobs"
 
-    def _bucket(self, take: Take, index: int) -> str:
-        return f"l:{self._named(take.subject, index * take.window.length_ms)}:{take.window.name}:{index}"
+    def _buckets(self, take: Take, index: int, named: dict[tuple[str, int], str]) -> tuple[str, str]:
+        length, name = take.window.length_ms, take.window.name
+        former, current = (take.subject, (index - 1) * length // DAY_MS), (take.subject, index * length // DAY_MS)
+        for each in (former, current):
+            if each not in named:
+                named[each] = self._named(*each)
+        return f"l:{named[former]}:{name}:{index - 1}", f"l:{named[current]}:{name}:{index}"
 
-    def _named(self, subject: str, at_ms: int) -> str:
-        digest = hmac.digest(self.key(at_ms // DAY_MS), subject.encode(), "sha256")
+    def _named(self, subject: str, day: int) -> str:
+        digest = hmac.digest(self.key(day), subject.encode(), "sha256")
         return base64.urlsafe_b64encode(digest[:NAME_BYTES]).decode().rstrip("=")

@@ -114,8 +114,8 @@ class SharedLimiter:
         keys = [_key_name(day), *sets]
         arguments: list[str | bytes | int] = [self._keys.key(day), ask.now_ms]
         arguments += [lease.id if lease else "", ask.most_leases if lease else 0, LEASE_MS]
-        for take in ask.takes:
-            keys += self._keys.buckets(take, ask.now_ms)
+        for take, buckets in zip(ask.takes, self._keys.all_buckets(ask.takes, ask.now_ms), strict=True):
+            keys += buckets
             arguments += [take.window.limit, take.window.length_ms, take.cost, take.want]
         return keys, arguments
 
