@@ -17,7 +17,7 @@ from cluster.opened_database import opened_database
 from cluster.terminal import harmless, one_line
 from edge.db.rows import RightsRequestRow
 from edge.domain.rights_requests import answer_request, waiting_requests
-from edge.errors import DatabaseUnavailable, NotFound, SettingsError
+from edge.errors import BadInput, DatabaseUnavailable, NotFound, SettingsError
 from policies.load import PolicyError, load_policies
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ def answer(request_id: str, /, *, text: str) -> None:
         The answer; `-` reads it from standard input.
     """
     words = sys.stdin.read() if text == "-" else text
-    with one_line(SettingsError, DatabaseUnavailable, PolicyError, NotFound):
+    with one_line(SettingsError, DatabaseUnavailable, PolicyError, NotFound, BadInput):
         place = os.environ.get("SFUMATO_POLICIES")
         kept = load_policies(Path(place) if place else None).retention.classes.rights_request
         forget_after_s = kept.duration.total_seconds()

@@ -49,11 +49,6 @@ class Services:
         return self.policies.retention.classes.session.duration.total_seconds()
 
     @property
-    def forget_after_s(self) -> float:
-        """How long a job's bare state outlives its last picture."""
-        return self.policies.retention.classes.job_state.duration.total_seconds()
-
-    @property
     def training(self) -> Terms:
         return terms_of(self.policies, self.settings.training_key)
 

@@ -18,6 +18,7 @@ class Keyring:
         self._address_key = _derive(root, b"sfumato image address")
         self._tenant_key = _derive(root, b"sfumato tenant")
         self._page_key = _derive(root, b"sfumato page token")
+        self._request_key = _derive(root, b"sfumato rights request")
         self.proof_key = _derive(root, b"sfumato proof of work")
         self.receipt_seed = _derive(root, b"sfumato deletion receipt")
 
@@ -29,6 +30,9 @@ class Keyring:
 
     def page_mac(self, claims: bytes) -> bytes:
         return hmac.digest(self._page_key, claims, hashlib.sha256)[:MAC_BYTES]
+
+    def request_mac(self, claims: bytes) -> bytes:
+        return hmac.digest(self._request_key, claims, hashlib.sha256)[:MAC_BYTES]
 
     def tenant(self, owner: Owner) -> str:
         """An opaque name for the scheduler, the same for one owner, leading back to none."""

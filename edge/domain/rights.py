@@ -11,7 +11,17 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session
 
-from edge.db.rows import Base, ConsentRow, ImageRow, JobRow, OwnedRow, PromptRow, RightsRequestRow, SessionRow
+from edge.db.rows import (
+    Base,
+    ConsentRow,
+    ImageRow,
+    JobRow,
+    OwnedRow,
+    PromptReadRow,
+    PromptRow,
+    RightsRequestRow,
+    SessionRow,
+)
 from edge.domain.events import EventHub
 from edge.domain.jobs import OPEN_STATES, visible
 from edge.domain.owner import JobId, Owner, owned
@@ -42,11 +52,15 @@ class Ends(Struct, frozen=True):
 
 
 class Holdings(Struct, frozen=True):
-    """`images`: those that can still be seen, newest first. `training`: the session's own choice, if it made one."""
+    """`images`: those that can still be seen, newest first. `training`: the session's own choice, if it made one.
+
+    `prompts_read_at`: when a person read one of the prompts.
+    """
 
     classes: list[HeldClass]
     images: list[ImageRow]
     training: Choice | None
+    prompts_read_at: list[int]
 
     def count(self, name: str) -> int:
         return sum(each.count for each in self.classes if each.name == name)
@@ -63,7 +77,16 @@ def holdings(db: Session, owner: Owner, policies: Policies, hub: EventHub, now: 
         [_held(name, classes[name], ends[name]) for name in classes if name in ends],
         images,
         choice_of(db, owner),
+        [row.read_at for row in readings_of(db, owner)],
     )
+
+
+def readings_of(db: Session, owner: Owner) -> list[PromptReadRow]:
+    """Each time that a person read one of the owner's kept prompts. Who and why stays with the operator: a reason might
+    say what nobody is to learn."""
+    mine = select(PromptRow.id).where(owned(PromptRow, owner))
+    read = select(PromptReadRow).where(PromptReadRow.prompt_id.in_(mine))
+    return list(db.scalars(read.order_by(PromptReadRow.read_at, PromptReadRow.id)))
 
 
 def own_rows(db: Session, owner: Owner) -> dict[str, list[dict[str, Readable]]]:
@@ -71,7 +94,10 @@ def own_rows(db: Session, owner: Owner) -> dict[str, list[dict[str, Readable]]]:
     tables = {row.__tablename__: list(db.scalars(select(row).where(owned(row, owner)))) for row in get_args(OwnedRow)}
     session = db.get(SessionRow, owner.id) if owner.kind == "session" else None
     everything = {**tables, "session": [session] if session else []}
-    return {table: [_readable(row) for row in rows] for table, rows in everything.items()}
+    readings = [
+        {"prompt_id": row.prompt_id, "read_at": _value("read_at", row.read_at)} for row in readings_of(db, owner)
+    ]
+    return {**{table: [_readable(row) for row in rows] for table, rows in everything.items()}, "prompt_read": readings}
 
 
 def _all_ends(

@@ -5,6 +5,7 @@ Seeing, exporting and erasing need nobody and are done at once; this is for what
 
 import secrets
 from collections.abc import Sequence
+from struct import Struct as Layout
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -13,12 +14,15 @@ from sqlalchemy.orm import Session
 
 from edge.db.rows import RightsRequestRow
 from edge.db.statements import changed
+from edge.domain.keyring import Keyring
 from edge.domain.owner import Owner, owned
+from edge.domain.tokens import open_token, seal_token
 from edge.errors import BadInput, NotFound
 
 DAY_S = 86_400
 ANSWER_WITHIN_S = {"gdpr": 30 * DAY_S, "ccpa": 45 * DAY_S}  # GDPR art. 12(3): one month; CCPA: 45 calendar days
 MOST_OPEN = 10
+_CLAIMS = Layout(">16s")  # the id
 MOST_SAID = 4000
 
 Kind = Literal["access", "rectification", "erasure", "restriction", "portability", "objection", "review", "other"]
@@ -64,6 +68,17 @@ def requests_of(db: Session, owner: Owner) -> list[RightsRequestRow]:
     return list(db.scalars(mine.order_by(RightsRequestRow.created_at.desc(), RightsRequestRow.id)))
 
 
+def request_token(request_id: str, keyring: Keyring) -> str:
+    """Under which its sender reads the answer: also when the session is over, or erased."""
+    return seal_token(bytes.fromhex(request_id), keyring.request_mac)
+
+
+def find_request(db: Session, token: str, keyring: Keyring) -> RightsRequestRow | None:
+    """None for a token that is not ours, and once it is forgotten."""
+    claims = open_token(token, _CLAIMS, keyring.request_mac)
+    return None if claims is None else db.get(RightsRequestRow, claims.hex())
+
+
 def waiting_requests(db: Session) -> Sequence[RightsRequestRow]:
     """For the operator: everybody's that nobody answered, the most urgent first."""
     waiting = select(RightsRequestRow).where(RightsRequestRow.closed_at.is_(None))
@@ -71,7 +86,9 @@ def waiting_requests(db: Session) -> Sequence[RightsRequestRow]:
 
 
 def answer_request(db: Session, request_id: str, answer: str, now: float, forget_after_s: float) -> None:
-    """Closes it. Raises NotFound for one that is not there or was answered."""
+    """Closes it. Raises BadInput where it says nothing, NotFound for one that is not there or was answered."""
+    if not answer.strip():
+        raise BadInput("an answer must say something")
     row = db.get(RightsRequestRow, request_id)
     if row is None or row.closed_at is not None:
         raise NotFound("no such request waits for an answer")

@@ -55,7 +55,7 @@ def policy_in_words(services: Services) -> dict[str, object]:
     """What a page needs to say what is kept, from the one source.
 
     `copying`: what becomes of a visitor's picture here, which is never copied where no training key is set.
-    `has_backstop`: the pictures lie in a store that has rules of its own.
+    `has_backstop`: the pictures lie in a store that has rules of its own. `overwrites`: the database does, at once.
     """
     policy, terms = published(services.policies), services.training
     return {
@@ -64,6 +64,7 @@ def policy_in_words(services: Services) -> dict[str, object]:
         "plan": policy.plans["anonymous"],
         "copying": terms.mode if terms.order else "never",
         "has_backstop": services.settings.store.s3_url is not None,
+        "overwrites": services.database.overwrites,
         "longest": iso(max(plan.retention.maximum for plan in services.policies.plans.plans.values())),
         "trained": TRAINED,
         "words": words_of,

@@ -56,7 +56,10 @@ class HeldCopy(Struct, frozen=True, kw_only=True):
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """Everything that is held of you, by class of the policy. Times in Unix seconds."""
+    """Everything that is held of you, by class of the policy. Times in Unix seconds.
+
+    `prompts_read_at`: when a person of the operator's read one of your kept prompts, which is written down each time.
+    """
 
     object: Literal["held"] = "held"
     as_of: int
@@ -65,6 +68,7 @@ class Held(Struct, frozen=True, kw_only=True):
     images: list[HeldImage]
     copies: list[HeldCopy]
     training: Choice | None
+    prompts_read_at: list[int]
     undisclosed: str
 
 
@@ -81,6 +85,7 @@ async def show_held(caller: GivenCaller, services: GivenServices) -> Held:
         images=[HeldImage(id=row.id, expires_at=row.delete_at, on_download=row.on_download) for row in held.images],
         copies=[HeldCopy(id=copy.id, expires_at=copy.delete_at) for copy in copies],
         training=held.training,
+        prompts_read_at=held.prompts_read_at,
         undisclosed=services.policies.retention.undisclosed,
     )
 

@@ -1,25 +1,34 @@
 """`/v1/privacy/requests`: what a person of the operator's must answer, with the law's clock."""
 
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 from litestar import Response, Router, get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import JSONBody
+from litestar.params import JSONBody, PathParameter
 from msgspec import Struct
 
 from edge.db.rows import RightsRequestRow
-from edge.domain.rights_requests import Kind, Law, RightsRequest, add_request, requests_of
+from edge.domain.rights_requests import Kind, Law, RightsRequest, add_request, find_request, request_token, requests_of
+from edge.errors import NotFound
 from edge.routes.documented import api_errors
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.strict_body import StrictBody
+from edge.services import Services
+
+RequestTokenPath = Annotated[str, PathParameter(description="The last part of a request's `url`.", max_length=64)]
 
 
 class RightsRequestState(Struct, frozen=True, kw_only=True):
-    """`due_at`: when the law wants it answered, in Unix seconds; `forgotten_at` is known once it was."""
+    """`due_at`: when the law wants it answered, in Unix seconds; `forgotten_at` is known once it was.
+
+    `url`: where its sender reads the answer, whatever became of the session: the law's clock may run longer. Keep it,
+    and keep it to yourself.
+    """
 
     id: str
     object: Literal["rights_request"] = "rights_request"
+    url: str
     kind: Kind
     law: Law
     message: str
@@ -47,18 +56,28 @@ async def create_request(
     data: JSONBody[RightsRequest], caller: GivenCaller, services: GivenServices
 ) -> Response[RightsRequestState]:
     add = partial(add_request, owner=caller.owner, request=data, now=services.clock())
-    return Response(_state(await services.database.write(add)))
+    return Response(_state(await services.database.write(add), services))
 
 
 @get("/", responses=api_errors())
 async def list_requests(caller: GivenCaller, services: GivenServices) -> RightsRequests:
     rows = await services.database.read(partial(requests_of, owner=caller.owner))
-    return RightsRequests([_state(row) for row in rows])
+    return RightsRequests([_state(row, services) for row in rows])
 
 
-def _state(row: RightsRequestRow) -> RightsRequestState:
+@get("/{token:str}", responses=api_errors(404))
+async def show_request(token: RequestTokenPath, services: GivenServices) -> RightsRequestState:
+    """For whoever holds its address."""
+    row = await services.database.read(partial(find_request, token=token, keyring=services.keyring))
+    if row is None:
+        raise NotFound("there is no such request, or its time is over")
+    return _state(row, services)
+
+
+def _state(row: RightsRequestRow, services: Services) -> RightsRequestState:
     return RightsRequestState(
         id=row.id,
+        url=f"{services.settings.public_url}/v1/privacy/requests/{request_token(row.id, services.keyring)}",
         kind=row.kind,  # pyright: ignore[reportArgumentType]  only these are ever written
         law=row.law,  # pyright: ignore[reportArgumentType]
         message=row.message,
@@ -71,4 +90,6 @@ def _state(row: RightsRequestRow) -> RightsRequestState:
     )
 
 
-request_routes = Router("/v1/privacy/requests", route_handlers=[create_request, list_requests], tags=["privacy"])
+request_routes = Router(
+    "/v1/privacy/requests", route_handlers=[create_request, list_requests, show_request], tags=["privacy"]
+)

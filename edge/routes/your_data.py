@@ -19,7 +19,7 @@ from edge.domain.deletions import Deletion
 from edge.domain.images import token_for
 from edge.domain.owner import Caller
 from edge.domain.rights import HeldClass, holdings
-from edge.domain.rights_requests import MOST_SAID, Kind, Law, RightsRequest, add_request, requests_of
+from edge.domain.rights_requests import MOST_SAID, Kind, Law, RightsRequest, add_request, request_token, requests_of
 from edge.domain.standing import utc_minute
 from edge.domain.training import Asked, Choice, copies_of, decide
 from edge.errors import BadCredential, BadInput, NotFound
@@ -201,6 +201,7 @@ async def _page(
         "gpc": caller.gpc,
         "answer": (answer := decide(asked, services.training)),
         "answer_in_words": WORDS[answer.because],
+        "request_token": partial(request_token, keyring=services.keyring),
         "issue_token": partial(services.page_tokens.issue, caller.owner, PAGE, now),
     }
     return Template("your-data.html", context=context, status_code=409 if notice else 200)

@@ -244,3 +244,11 @@ async def test_the_rules_asked_of_a_store_are_listed_with_their_digest(edge: Edg
     assert f"Digest {digest}" in page
     for rule in lifecycle_rules(load_policies()):
         assert f"{rule.prefix}{rule.days} day" in page
+
+
+async def test_the_page_says_when_the_database_overwrites_what_is_deleted(edge_on_each_database: Edge) -> None:
+    page = " ".join((await edge_on_each_database.client.get("/privacy")).text.split())
+    at_once = "overwritten in its files at once."
+    later = "overwritten in its files and its log when it uses their space again, not at once."
+    overwrites = edge_on_each_database.services.database.overwrites
+    assert (at_once in page, later in page) == (overwrites, not overwrites)

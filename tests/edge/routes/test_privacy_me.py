@@ -13,7 +13,8 @@ from httpx2 import Response
 from sqlalchemy import select
 
 from cluster.lifecycle import sweep_once
-from edge.db.rows import ImageRow
+from cluster.prompt_reader import Reading, read_prompt
+from edge.db.rows import ImageRow, PromptRow
 from edge.errors import DatabaseUnavailable
 from serve_app.errors import StoreUnavailable
 from tests.edge.edges import START, Clock, Edge, make_edge
@@ -68,6 +69,23 @@ async def test_whoever_has_nothing_reads_the_same_sentence(edge: Edge) -> None:
     assert nothing["undisclosed"] == something["undisclosed"] == edge.services.policies.retention.undisclosed
     assert [each["name"] for each in nothing["classes"]] == [each["name"] for each in something["classes"]]
     assert not any(each["count"] for each in nothing["classes"])
+
+
+async def test_whoever_s_prompt_was_read_sees_when_and_not_what_for(edge: Edge) -> None:
+    edge.sign_in(await edge.draw())
+    [prompt] = await edge.services.database.read(lambda db: list(db.scalars(select(PromptRow))))
+    assert (await edge.client.get(ME)).json()["prompts_read_at"] == []
+    reading = Reading("ada", "report 17", edge.clock(), edge.clock() + 1000)
+    await read_prompt(prompt.id, reading, edge.services.database, edge.keys)
+    held = await edge.client.get(ME)
+    exported = unzipped(await edge.client.get(f"{ME}/export"))["data.json"]
+    assert held.json()["prompts_read_at"] == [START]
+    assert json.loads(exported)["rows"]["prompt_read"] == [
+        {"prompt_id": prompt.id, "read_at": "2027-01-15T08:00:00+00:00"}
+    ]
+    assert "report 17" not in held.text + exported.decode()
+    edge.sign_in(await edge.client.get("/v1/models", headers={"authorization": "Bearer anonymous"}))
+    assert (await edge.client.get(ME)).json()["prompts_read_at"] == []
 
 
 async def test_a_picture_under_way_is_counted_too(edge: Edge) -> None:

@@ -1,6 +1,9 @@
+from functools import partial
+
 import pytest
 
-from edge.domain.rights_requests import waiting_requests
+from edge.domain.rights_requests import answer_request, waiting_requests
+from edge.errors import BadInput
 from tests.edge.edges import START, Edge
 
 REQUESTS = "/v1/privacy/requests"
@@ -57,3 +60,36 @@ async def test_erasure_takes_the_sender_off_and_leaves_the_request(edge: Edge) -
     assert (await edge.client.get(REQUESTS)).json()["data"] == []
     left = await edge.services.database.read(waiting_requests)
     assert [(row.id, row.owner_kind, row.owner_id) for row in left] == [(asked["id"], None, None)]
+
+
+async def test_the_answer_is_read_at_its_address_when_the_session_has_long_been_over(edge: Edge) -> None:
+    asked = await ask(edge, law="ccpa")
+    edge.clock.advance(44 * DAY_S)
+    answer = partial(answer_request, request_id=str(asked["id"]), answer="done", now=edge.clock(), forget_after_s=DAY_S)
+    await edge.services.database.write(answer)
+    assert (await edge.client.get(REQUESTS)).status_code == 401
+    del edge.client.headers["authorization"]
+    read = (await edge.client.get(str(asked["url"]))).json()
+    assert (read["status"], read["answer"], read["message"]) == ("answered", "done", "please")
+
+
+async def test_the_answer_can_be_read_after_an_erasure_too(edge: Edge) -> None:
+    asked = await ask(edge)
+    await edge.client.delete("/v1/privacy/me", headers={"sfumato-confirm": "erase"})
+    assert (await edge.client.get(str(asked["url"]))).json()["status"] == "waiting"
+
+
+async def test_an_id_is_no_address(edge: Edge) -> None:
+    asked = await ask(edge)
+    forged = str(asked["url"])[:-1] + ("A" if str(asked["url"])[-1] != "A" else "B")
+    for address in (f"{REQUESTS}/{asked['id']}", forged):
+        assert (await edge.client.get(address)).status_code == 404
+
+
+async def test_an_answer_that_says_nothing_closes_nothing(edge: Edge) -> None:
+    asked = await ask(edge)
+    for nothing in ("", " \n"):
+        answer = partial(answer_request, request_id=str(asked["id"]), answer=nothing, now=START, forget_after_s=DAY_S)
+        with pytest.raises(BadInput):
+            await edge.services.database.write(answer)
+    assert (await edge.client.get(str(asked["url"]))).json()["status"] == "waiting"
