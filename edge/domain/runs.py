@@ -20,7 +20,7 @@ from edge.domain.orders import Order, engine_request
 from edge.domain.owner import Caller, JobId, Owner
 from edge.domain.prompts import PromptSealer
 from edge.domain.run import Run, Watch
-from edge.domain.sessions import UsedToday, add_session, touch_session
+from edge.domain.sessions import UsedToday, add_session, keep_session, touch_session
 from edge.domain.training import Asked, Permission, Terms, permission_for
 from edge.errors import GenerationFailed
 from policies.schema import Plan, Policies
@@ -168,8 +168,8 @@ def _accept(
 ) -> tuple[JobRow, Permission | None]:  # fmt: skip
     if caller.is_new:
         add_session(db, caller.owner, now)
-    elif not is_known:
-        touch_session(db, caller.owner, now)
+    else:
+        (keep_session if is_known else touch_session)(db, caller.owner, now)
     db.add(prompt)
     asked = Asked(
         owner_kind=caller.owner.kind, is_kept=order.is_kept_for_a_time, gpc=caller.gpc, request=order.training

@@ -12,7 +12,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session as DbSession
 
 from edge.db.rows import SessionRow
-from edge.db.statements import changed, upsert
+from edge.db.statements import add_missing, changed, upsert
 from edge.domain.keyring import Keyring
 from edge.domain.owner import Owner, OwnerId
 from edge.domain.tokens import open_token, seal_token
@@ -91,6 +91,12 @@ def touch_session(db: DbSession, owner: Owner, now: float) -> None:
     """Write down that the session was used today; the first time, that it exists."""
     if owner.kind == "session":
         upsert(db, SessionRow, key={"id": owner.id}, values={"last_used_on": _day(now)})
+
+
+def keep_session(db: DbSession, owner: Owner, now: float) -> None:
+    """For one that was written down today, unless it was erased since at another edge."""
+    if owner.kind == "session":
+        add_missing(db, SessionRow, {"id": owner.id, "last_used_on": _day(now)})
 
 
 def forget_idle_sessions(db: DbSession, now: float, idle_s: float, limit: int) -> int:
