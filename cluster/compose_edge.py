@@ -15,7 +15,7 @@ from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
 from edge.domain.conduct import Clock, Conductor
 from edge.domain.deletions import Deletions
-from edge.domain.events import MemoryHub
+from edge.domain.events import EventHub, MemoryHub
 from edge.domain.keyring import Keyring
 from edge.domain.limits.gate import Gate
 from edge.domain.limits.limiter import Limiter
@@ -27,6 +27,7 @@ from edge.domain.page_tokens import PageTokens
 from edge.domain.prompts import PromptSealer
 from edge.domain.receipts import Signer
 from edge.domain.runs import UNWATCHED_S, Runs
+from edge.domain.shared_events import SharedHub
 from edge.domain.training import terms_of
 from edge.services import HEARTBEAT_S, Services
 from edge.settings import Places, Settings
@@ -48,7 +49,7 @@ def build_services(
     store = open_store(settings.store)
     keyring = Keyring(settings.secret)
     counter_store = open_counter_store(settings.valkey_url) if settings.valkey_url else None
-    hub = MemoryHub(policies.retention.classes.job_events.duration.total_seconds())
+    hub = _hub(counter_store, policies.retention.classes.job_events.duration.total_seconds())
     prompts = PromptSealer(database, policies.retention.classes.moderation_prompt.duration.total_seconds())
     forget_after_s = policies.retention.classes.job_state.duration.total_seconds()
     terms = terms_of(policies, settings.training_key)
@@ -87,6 +88,10 @@ def build_services(
 def _limiter(counter_store: Valkey | None) -> Limiter:
     local = MemoryLimiter()
     return local if counter_store is None else SteadyLimiter(SharedLimiter(counter_store), local)
+
+
+def _hub(counter_store: Valkey | None, kept_after_end_s: float) -> EventHub:
+    return MemoryHub(kept_after_end_s) if counter_store is None else SharedHub(counter_store, kept_after_end_s)
 
 
 async def run_sweeper_from(places: Places, keys: DayKeys, operator: OperatorSettings) -> None:

@@ -35,6 +35,7 @@ BROAD = {
     ("edge/domain/conduct.py", "conduct"): "whatever the generator raises, the job ends in one final state",
     ("edge/domain/conduct.py", "_end"): "listeners hear of the end even where the database does not take it",
     ("edge/domain/runs.py", "_tick_for_ever"): "leases are renewed again even when one renewal failed",
+    ("edge/domain/shared_events.py", "_unending"): "other edges are heard again, whatever one message did",
     ("edge/domain/leader.py", "_asked"): "work that nobody does is worse than work done twice",
     ("cluster/sweep.py", "item"): "one item that cannot go keeps no other from going",
 }

@@ -5,6 +5,7 @@ All of it is marked or deleted in one transaction, and a receipt is written with
 whatever does not answer. Then the objects go and what is left in files, and the receipt says that it is done.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -135,14 +136,14 @@ class Deletions:
         )
 
     async def _cancel(self, under_way: Sequence[JobRow]) -> None:
-        """Here by its task, elsewhere by its row: the edge that looks after it hears of it when it writes."""
-        for job in under_way:
-            if run := self.runs.find(job.id):
-                run.cancel()
-                await run.finished()
-            ended = Ended("cancelled", "cancelled")
-            ending = jobs.Ending(JobId(job.id), job.epoch, ended, self.clock(), self._forget_job_after_s)
-            await self.database.write(jobs.ended(ending))
+        """By the edge that looks after it; where that does not answer, by the row, which it meets when it writes."""
+        await asyncio.gather(*(self._cancel_one(job) for job in under_way))
+
+    async def _cancel_one(self, job: JobRow) -> None:
+        await self.runs.cancel(JobId(job.id))
+        ended = Ended("cancelled", "cancelled")
+        ending = jobs.Ending(JobId(job.id), job.epoch, ended, self.clock(), self._forget_job_after_s)
+        await self.database.write(jobs.ended(ending))
 
     # what goes together, in one transaction ---------------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ the end. Steps and previews are for those who listen now: a slow listener misses
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -19,14 +20,14 @@ MAX_WAITING_PREVIEWS = 30  # of a plain stream: ten images with three partial im
 Outcome = Literal["succeeded", "blocked", "failed", "cancelled"]
 
 
-class ImageReady(Struct, frozen=True):
+class ImageReady(Struct, frozen=True, tag="image_ready", tag_field="event"):
     """State only: what it looks like and where it lies is in the image row."""
 
     index: int
     image_id: str | None
 
 
-class Ended(Struct, frozen=True):
+class Ended(Struct, frozen=True, tag="ended", tag_field="event"):
     status: Outcome
     error_code: str | None = None
     retry_after_s: float | None = None
@@ -45,9 +46,13 @@ class Told(Struct, frozen=True):
 
 
 class Listener:
-    """One reader's mailbox. Bounded: the latest event of each name, and a few previews."""
+    """One reader's mailbox. Bounded: the latest event of each name, and a few previews.
+
+    `is_shut`: nothing more comes here, though the job goes on; whoever asks another edge hears the rest.
+    """
 
     def __init__(self, leave: Callable[["Listener"], None]) -> None:
+        self.is_shut = False
         self._leave = leave
         self._waiting: OrderedDict[object, Told] = OrderedDict()
         self._arrived = asyncio.Event()
@@ -62,16 +67,23 @@ class Listener:
 
     async def take(self, within_s: float) -> list[Told]:
         """What arrived since the last time, in order; empty when nothing did."""
-        if not self._waiting:
+        if not self._waiting and not self.is_shut:
             self._arrived.clear()
             try:
                 async with asyncio.timeout(within_s):
                     await self._arrived.wait()
             except TimeoutError:
                 return []
+        return self.take_now()
+
+    def take_now(self) -> list[Told]:
         taken = list(self._waiting.values())
         self._waiting.clear()
         return taken
+
+    def shut(self) -> None:
+        self.is_shut = True
+        self._arrived.set()
 
     def close(self) -> None:
         self._leave(self)
@@ -97,13 +109,23 @@ class Channel(Protocol):
 
 
 class EventHub(Protocol):
-    """Finds the channel of a job. In memory for one edge; a shared store when there are several."""
+    """Finds the channel of a job. In memory for one edge; `shared_events` where there are several."""
 
     def open(self, job_id: JobId, watched: Callable[[bool], None]) -> Channel:
-        """`watched` hears when the first listener comes and the last one leaves."""
+        """`watched` hears when the first listener comes and the last one leaves, whichever edge they are at."""
         ...
 
-    def find(self, job_id: JobId) -> Channel | None: ...
+    def find(self, job_id: JobId) -> Channel | None:
+        """Of a job of this edge."""
+        ...
+
+    async def reach(self, job_id: JobId, *, is_open: bool) -> Channel | None:
+        """Of a job of any edge. `is_open`: its row has not ended, so that there is something to wait for."""
+        ...
+
+    async def last_states(self, job_ids: Sequence[JobId]) -> dict[JobId, State]:
+        """The newest state of each job of which one is known."""
+        ...
 
     def close(self, job_id: JobId, now: float) -> None:
         """The job has ended: forget its events in a while."""
@@ -111,6 +133,18 @@ class EventHub(Protocol):
 
     def forget(self, now: float) -> None:
         """Drop what is due."""
+        ...
+
+    def joined(self, cancel: Callable[[JobId], None]) -> AbstractAsyncContextManager[None]:
+        """While inside, this edge hears what others tell, and `cancel` of the jobs that others want cancelled."""
+        ...
+
+    async def cancel_elsewhere(self, job_id: JobId) -> bool:
+        """Asks the edge that runs the job to cancel it. False where no other edge could hear that."""
+        ...
+
+    def leave(self) -> None:
+        """This edge goes: listeners to jobs of other edges are shut."""
         ...
 
 
@@ -127,38 +161,62 @@ class MemoryChannel:
         self._number = 0
 
     def publish(self, event: RunEvent) -> None:
-        told = self._remembered(event)
+        self.pass_on(Told(event) if isinstance(event, Step | Preview) else Told(event, self._number + 1))
+
+    def pass_on(self, told: Told) -> None:
+        """What was numbered already. A state that is known is not told again."""
+        if told.number is not None and told.number <= self._number:
+            return
+        self._remember(told)
         for listener in self._listeners:
             listener.tell(told)
 
     def listen(self, after: int | None = None) -> Listener:
         listener = Listener(self._leave)
-        for told in self._states.values():
-            if told.number is not None and told.number > (after or 0):
+        for told in self.known():
+            if (told.number or 0) > (after or 0) or told.number is None:
                 listener.tell(told)
-        if self._step is not None and "ended" not in self._states:
-            listener.tell(Told(self._step))
         self._listeners.add(listener)
         if len(self._listeners) == 1:
             self._watched(True)
         return listener
 
     def is_over(self, after: int) -> bool:
-        return "ended" in self._states and after >= self._number
+        return self.has_ended and after >= self._number
 
-    def _remembered(self, event: RunEvent) -> Told:
-        match event:
-            case Step():
-                self._step = event
-                return Told(event)
+    def shut(self) -> None:
+        for listener in self._listeners:
+            listener.shut()
+
+    def known(self) -> list[Told]:
+        """The states, and the step it is at."""
+        at = [Told(self._step)] if self._step is not None and not self.has_ended else []
+        return [*self._states.values(), *at]
+
+    @property
+    def last_state(self) -> State | None:
+        last = next(reversed(self._states.values()), None)
+        return None if last is None or isinstance(last.event, Step | Preview) else last.event
+
+    @property
+    def has_ended(self) -> bool:
+        return "ended" in self._states
+
+    @property
+    def has_listeners(self) -> bool:
+        return bool(self._listeners)
+
+    def _remember(self, told: Told) -> None:
+        match told.event:
+            case Step() as step:
+                self._step = step
             case Preview():
-                return Told(event)
+                pass
             case state:
-                self._number += 1
+                self._number = told.number or self._number
                 name = _name(state)
                 self._states.pop(name, None)
-                self._states[name] = told = Told(state, self._number)
-                return told
+                self._states[name] = told
 
     def _leave(self, listener: Listener) -> None:
         self._listeners.discard(listener)
@@ -188,11 +246,22 @@ class MemoryHub:
         self._due: OrderedDict[JobId, float] = OrderedDict()
 
     def open(self, job_id: JobId, watched: Callable[[bool], None]) -> Channel:
-        self._channels[job_id] = channel = MemoryChannel(watched)
+        channel = MemoryChannel(watched)
+        self.keep(job_id, channel)
         return channel
 
-    def find(self, job_id: JobId) -> Channel | None:
+    def keep(self, job_id: JobId, channel: MemoryChannel) -> None:
+        self._channels[job_id] = channel
+
+    def find(self, job_id: JobId) -> MemoryChannel | None:
         return self._channels.get(job_id)
+
+    async def reach(self, job_id: JobId, *, is_open: bool) -> Channel | None:
+        return self.find(job_id)
+
+    async def last_states(self, job_ids: Sequence[JobId]) -> dict[JobId, State]:
+        channels = [(job_id, self.find(job_id)) for job_id in job_ids]
+        return {job_id: channel.last_state for job_id, channel in channels if channel and channel.last_state}
 
     def close(self, job_id: JobId, now: float) -> None:
         if job_id in self._channels:
@@ -202,3 +271,12 @@ class MemoryHub:
         while self._due and next(iter(self._due.values())) <= now:
             job_id, _ = self._due.popitem(last=False)
             self._channels.pop(job_id, None)
+
+    @asynccontextmanager
+    async def joined(self, cancel: Callable[[JobId], None]) -> AsyncGenerator[None]:
+        yield
+
+    async def cancel_elsewhere(self, job_id: JobId) -> bool:
+        return False
+
+    def leave(self) -> None: ...

@@ -115,6 +115,10 @@ def find_job(db: Session, owner: Owner, job_id: str) -> JobRow | None:
     return db.scalar(select(JobRow).where(JobRow.id == job_id, owned(JobRow, owner)))
 
 
+def is_open(db: Session, job_id: JobId) -> bool:
+    return db.scalar(select(JobRow.status).where(JobRow.id == job_id)) in OPEN_STATES
+
+
 def list_jobs(db: Session, owner: Owner, *, limit: int, after: JobRow | None) -> list[JobRow]:
     """Newest first; `limit` + 1 at most, so that the caller sees whether there are more."""
     query = select(JobRow).where(owned(JobRow, owner))

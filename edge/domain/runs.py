@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Self
 
@@ -22,7 +22,7 @@ from edge.domain.prompts import PromptSealer
 from edge.domain.run import Run, Watch
 from edge.domain.sessions import UsedToday, add_session, keep_session, touch_session
 from edge.domain.training import Asked, Permission, Terms, permission_for
-from edge.errors import GenerationFailed
+from edge.errors import TEMPORARY, GenerationFailed
 from policies.schema import Plan, Policies
 from serve_app.contract import Slot, Turn
 from serve_app.errors import Draining
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 TICK_S = 10.0  # a third of the lease
 UNWATCHED_S = 15.0
+FIRST_WORD_S = 1.0  # an engine says at once where a request waits, or that there is no room
+CANCEL_S = 1.0
+CANCEL_LOOKS = 20
 
 
 class Runs:
@@ -53,11 +56,13 @@ class Runs:
         self._runs: dict[JobId, Run] = {}
         self._used_today = UsedToday()
         self._ticking: asyncio.Task[None] | None = None
+        self._entered = AsyncExitStack()
         self.draining = asyncio.Event()
         self.drained = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         await self.tick()
+        await self._entered.enter_async_context(self._hub.joined(self._cancel))
         self._ticking = asyncio.create_task(self._tick_for_ever())
         return self
 
@@ -67,6 +72,7 @@ class Runs:
             with suppress(asyncio.CancelledError):
                 await self._ticking
         await self.drain(0)
+        await self._entered.aclose()
 
     async def drain(self, within_s: float) -> None:
         """Refuses what is new, lets what is under way finish for so long, and ends the rest."""
@@ -78,9 +84,21 @@ class Runs:
             run.cancel(Ended("failed", "edge_lost"))
         await self._all_finished()
         self.drained.set()
+        self._hub.leave()
 
     def find(self, job_id: str) -> Run | None:
         return self._runs.get(JobId(job_id))
+
+    async def cancel(self, job_id: JobId) -> None:
+        """Returns once it has ended; of one that runs at another edge, which may be dead, after a second at most."""
+        if run := self._runs.get(job_id):
+            run.cancel()
+            await run.finished()
+        elif await self._hub.cancel_elsewhere(job_id):
+            for _ in range(CANCEL_LOOKS):
+                if not await self._database.read(partial(jobs.is_open, job_id=job_id)):
+                    return
+                await asyncio.sleep(CANCEL_S / CANCEL_LOOKS)
 
     def forget(self, owner: Owner) -> None:
         """Its row was erased: what it makes from here on writes a new one."""
@@ -91,13 +109,19 @@ class Runs:
         return await self._start(caller, order, jobs.new_job_id(), MemoryChannel, keeps_some=keeps_some)
 
     async def start_job(self, caller: Caller, order: Order, *, cancel_when_unwatched: bool) -> Run:
-        """Raises GenerationFailed while draining, NoDayKey."""
+        """Once it waits somewhere. Raises GenerationFailed while draining or where there is no room, NoDayKey."""
         job_id = jobs.new_job_id()
         watch = Watch(self._unwatched_s, partial(self._cancel, job_id)) if cancel_when_unwatched else None
         open_channel = partial(self._hub.open, job_id, watch.changed if watch else nobody_cares)
         run = await self._start(caller, order, job_id, open_channel, keeps_some=True)
-        if watch is not None:
-            watch.changed(False)
+        listener = run.channel.listen()
+        try:
+            first = await listener.take(FIRST_WORD_S)
+        finally:
+            listener.close()
+        for told in first:
+            if isinstance(told.event, Ended) and told.event.error_code in TEMPORARY:
+                raise GenerationFailed(told.event.error_code, retry_after_s=told.event.retry_after_s)
         return run
 
     async def tick(self) -> None:

@@ -12,11 +12,12 @@ from msgspec import Struct
 from edge.domain import jobs
 from edge.domain.events import Ended, ImageReady, Listener, Told
 from edge.domain.jobs import OPEN_STATES
-from edge.domain.owner import Caller
-from edge.routes.replies import Generation, Queue, StoredImage, generation, stored_image
+from edge.domain.owner import Caller, JobId
+from edge.routes.replies import Generation, Queue, StoredImage, stored_image
+from edge.routes.shown_jobs import shown
 from edge.routes.sse import PING, Chunks, sse_frame
 from edge.services import Services
-from serve_app.contract import Preview, Queued, Step
+from serve_app.contract import OutputFormat, Preview, Queued, Step
 
 
 class StepsDone(Struct, frozen=True):
@@ -28,7 +29,7 @@ class PreviewShown(Struct, frozen=True):
     index: int
     number: int
     b64_json: bytes
-    output_format: str
+    output_format: OutputFormat
 
 
 class ImageDone(Struct, frozen=True):
@@ -36,27 +37,30 @@ class ImageDone(Struct, frozen=True):
     image: StoredImage | None
 
 
-async def follow_job(job_id: str, output_format: str, listener: Listener, caller: Caller, services: Services) -> Chunks:
+async def follow_job(job_id: str, listener: Listener, caller: Caller, services: Services) -> Chunks:
+    """A job of another edge may have died with it: while nothing comes, its row tells."""
     last: Told | None = None
     try:
-        while last is None:
+        while last is None and not listener.is_shut:
             arrived = await listener.take(services.heartbeat_s)
             if not arrived:
                 yield PING
+                if services.runs.find(job_id) is None and not await _is_open(job_id, services):
+                    break
             for told in arrived:
                 if isinstance(told.event, Ended):
                     last = told
                 else:
-                    yield await _chunk(told.event, told.number, output_format, caller, services)
+                    yield await _chunk(told.event, told.number, caller, services)
     finally:
         listener.close()
-    async with aclosing(follow_ended(job_id, caller, services, last.number)) as chunks:
+    async with aclosing(follow_ended(job_id, caller, services, last and last.number)) as chunks:
         async for chunk in chunks:
             yield chunk
 
 
 async def follow_ended(job_id: str, caller: Caller, services: Services, number: int | None = None) -> Chunks:
-    """The state in which the row ends: all there is to tell when events are over, forgotten or with another edge."""
+    """The state in which the row ends: all there is to tell when events are over, forgotten or out of reach."""
     while True:
         job = await _job(job_id, caller, services)
         if job is None:
@@ -72,16 +76,15 @@ async def follow_ended(job_id: str, caller: Caller, services: Services, number: 
 
 
 async def _chunk(
-    event: Queued | Step | Preview | ImageReady, number: int | None, output_format: str, caller: Caller,
-    services: Services,
-) -> bytes:  # fmt: skip
+    event: Queued | Step | Preview | ImageReady, number: int | None, caller: Caller, services: Services
+) -> bytes:
     match event:
         case Queued(position=position, eta_s=eta_s):
             return sse_frame(Queue(position, eta_s), event="queued", number=number)
         case Step(done=done, total=total):
             return sse_frame(StepsDone(done, total), event="step")
         case Preview(index=index, number=preview, data=data):
-            return sse_frame(PreviewShown(index, preview, data, output_format), event="preview")
+            return sse_frame(PreviewShown(index, preview, data, _format_of(data)), event="preview")
         case ImageReady(index=index, image_id=image_id):
             done = ImageDone(index, await _image(image_id, caller, services))
             return sse_frame(done, event="image", number=number)
@@ -97,7 +100,15 @@ async def _image(image_id: str | None, caller: Caller, services: Services) -> St
 
 async def _job(job_id: str, caller: Caller, services: Services) -> Generation | None:
     job = await services.database.read(partial(jobs.find_job, owner=caller.owner, job_id=job_id))
-    if job is None:
-        return None
-    rows = await services.database.read(partial(jobs.images_of, job_ids=[job.id], now=services.clock()))
-    return generation(job, rows, services.runs.find(job.id), caller, services)
+    return (await shown([job], caller, services))[0] if job else None
+
+
+async def _is_open(job_id: str, services: Services) -> bool:
+    return await services.database.read(partial(jobs.is_open, job_id=JobId(job_id)))
+
+
+def _format_of(data: bytes) -> OutputFormat:
+    """As the bytes themselves say: the order is known to the edge that runs the job alone."""
+    if data.startswith(b"\x89PNG"):
+        return "png"
+    return "jpeg" if data.startswith(b"\xff\xd8") else "webp"

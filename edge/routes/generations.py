@@ -20,7 +20,8 @@ from edge.routes.deletion import Deleted, deleted
 from edge.routes.documented import api_errors
 from edge.routes.generation_events import follow_ended, follow_job
 from edge.routes.given import GivenCaller, GivenServices
-from edge.routes.replies import Generation, Generations, Quote, generation
+from edge.routes.replies import Generation, Generations, Quote
+from edge.routes.shown_jobs import queue_headers, shown
 from edge.routes.sse import EventStream
 from edge.routes.strict_body import PICTURE_BODY_BYTES, StrictBody
 from edge.services import Services
@@ -60,8 +61,8 @@ async def create_generation(
     unwatched = bool(data.cancel_when_unwatched)
     start = partial(services.runs.start_job, caller, order, cancel_when_unwatched=unwatched)
     run = await start_charged(request, services, order.n, start)
-    reply = generation(run.job, [], run, caller, services)
-    return Response(reply, headers={"Location": f"/v1/generations/{run.job_id}"})
+    [reply] = await shown([run.job], caller, services)
+    return Response(reply, headers={"Location": f"/v1/generations/{run.job_id}", **queue_headers(reply.queue)})
 
 
 @get("/", responses=api_errors())
@@ -70,13 +71,13 @@ async def list_generations(
 ) -> Generations:
     last = None if after is None else await _page_end(after, caller, services)
     page = await services.database.read(partial(jobs.list_jobs, owner=caller.owner, limit=limit, after=last))
-    return Generations(await _with_images(page[:limit], caller, services), has_more=len(page) > limit)
+    return Generations(await shown(page[:limit], caller, services), has_more=len(page) > limit)
 
 
 @get("/{job_id:str}", responses=api_errors(404))
-async def show_generation(job_id: JobIdPath, caller: GivenCaller, services: GivenServices) -> Generation:
-    [shown] = await _with_images([await _find(job_id, caller, services)], caller, services)
-    return shown
+async def show_generation(job_id: JobIdPath, caller: GivenCaller, services: GivenServices) -> Response[Generation]:
+    [reply] = await shown([await _find(job_id, caller, services)], caller, services)
+    return Response(reply, headers=queue_headers(reply.queue))
 
 
 @get(
@@ -101,16 +102,13 @@ async def follow_generation(
     if last_event_id is not None and not (last_event_id.isascii() and last_event_id.isdecimal()):
         raise BadInput("not the id of an event", param="Last-Event-ID")
     job = await _find(job_id, caller, services)
-    channel = services.hub.find(JobId(job.id))
+    channel = await services.hub.reach(JobId(job.id), is_open=job.status in jobs.OPEN_STATES)
     if channel is None:
         return EventStream(follow_ended(job.id, caller, services))
     after = int(last_event_id or 0)
     if channel.is_over(after):
         return Response(None, status_code=204)
-    run = services.runs.find(job.id)
-    output_format = run.order.output_format if run else "png"  # no previews come without a run
-    listener = channel.listen(after)
-    return EventStream(follow_job(job.id, output_format, listener, caller, services))
+    return EventStream(follow_job(job.id, channel.listen(after), caller, services))
 
 
 @delete("/{job_id:str}", status_code=200, responses=api_errors(404))
@@ -131,15 +129,6 @@ async def _page_end(job_id: str, caller: Caller, services: Services) -> JobRow:
         return await _find(job_id, caller, services)
     except NotFound as error:
         raise BadInput("there is no such generation to go on from", param="after") from error
-
-
-async def _with_images(page: list[JobRow], caller: Caller, services: Services) -> list[Generation]:
-    ids = [job.id for job in page]
-    rows = await services.database.read(partial(jobs.images_of, job_ids=ids, now=services.clock()))
-    return [
-        generation(job, [row for row in rows if row.job_id == job.id], services.runs.find(job.id), caller, services)
-        for job in page
-    ]
 
 
 def _quote(order: Order, status: ModelStatus) -> Quote:

@@ -8,16 +8,16 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from edge.db.rows import ImageRow, JobRow
-from edge.domain.events import Ended
+from edge.domain.events import Ended, State
 from edge.domain.images import token_for
 from edge.domain.orders import Order
 from edge.domain.owner import Caller
-from edge.domain.run import Made, Run
+from edge.domain.run import Made
 from edge.errors import Cancelled, GenerationFailed, Refusal, message_for, usual_wait_s
 from edge.services import Services
 from policies.schema import Guidance, Model, Steps
 from policies.size import Pixels
-from serve_app.contract import OutputFormat
+from serve_app.contract import OutputFormat, Queued
 
 Status = Literal["queued", "running", "succeeded", "blocked", "failed", "cancelled"]
 
@@ -179,9 +179,11 @@ def stored_image(row: ImageRow, caller: Caller, services: Services) -> StoredIma
     )
 
 
-def generation(job: JobRow, images: list[ImageRow], run: Run | None, caller: Caller, services: Services) -> Generation:
-    """`run` is the job under way in this edge, which knows where it waits."""
-    queued = run.queued if run and job.status == "queued" else None
+def generation(
+    job: JobRow, images: list[ImageRow], told: State | None, caller: Caller, services: Services
+) -> Generation:
+    """`told`: the last state that was told of it, where its row does not say all."""
+    queued = told if isinstance(told, Queued) and job.status == "queued" else None
     return Generation(
         id=job.id,
         status=job.status,  # pyright: ignore[reportArgumentType]  only these are ever written
@@ -189,7 +191,7 @@ def generation(job: JobRow, images: list[ImageRow], run: Run | None, caller: Cal
         n=job.images_asked,
         queue=Queue(queued.position, queued.eta_s) if queued else None,
         images=[stored_image(row, caller, services) for row in images],
-        error=_job_error(job.error_code) if job.error_code else None,
+        error=_job_error(job.error_code, told) if job.error_code else None,
         truncated=job.truncated,
         created_at=job.created_at,
         ended_at=job.ended_at,
@@ -219,5 +221,6 @@ def model_card(name: str, model: Model, created: int) -> ModelCard:
     )
 
 
-def _job_error(code: str) -> JobError:
-    return JobError(code, message_for(code), usual_wait_s(code))
+def _job_error(code: str, told: State | None) -> JobError:
+    known_s = told.retry_after_s if isinstance(told, Ended) and told.error_code == code else None
+    return JobError(code, message_for(code), usual_wait_s(code) if known_s is None else known_s)

@@ -1,6 +1,7 @@
 """Server-sent events: framing, and a response whose source is closed the moment the client has left."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from types import MappingProxyType
 
 import msgspec
 from litestar import Response
@@ -25,15 +26,16 @@ def sse_frame(data: msgspec.Struct, *, event: str | None = None, number: int | N
 class EventStream(Response[None]):
     """`chunks` ends by itself or is closed: its `finally` runs either way."""
 
-    def __init__(self, chunks: Chunks) -> None:
+    def __init__(self, chunks: Chunks, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__(None)
         self._chunks = chunks
+        self._more = headers
 
     def to_asgi_response(self, *_: object, **__: object) -> ASGIStreamingResponse:
         return _ClosingResponse(
             iterator=self._chunks,
             media_type="text/event-stream",
-            headers={"X-Accel-Buffering": "no"},
+            headers={"X-Accel-Buffering": "no", **self._more},
             status_code=200,
         )
 

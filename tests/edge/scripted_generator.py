@@ -15,10 +15,13 @@ PIXEL = base64.b64decode(
 
 
 class ScriptedGenerator:
-    """`hold` keeps every request at its first step until it is set, `hold_end` after its images; `failure` ends it."""
+    """`hold_queue` keeps every request waiting until it is set, `hold` at its first step, `hold_end` after its images;
+    `failure` ends it."""
 
     def __init__(self, store: ObjectStore, clock: Callable[[], float]) -> None:
         self.requests: list[GenerateRequest] = []
+        self.hold_queue = asyncio.Event()
+        self.hold_queue.set()
         self.hold = asyncio.Event()
         self.hold.set()
         self.hold_end = asyncio.Event()
@@ -49,6 +52,7 @@ class ScriptedGenerator:
             yield Queued(0, 1.5)
             if self.raises:
                 raise self.raises
+            await self.hold_queue.wait()
             yield Step(1, request.steps)
             self.started.set()
             await self.hold.wait()

@@ -33,10 +33,38 @@ async def test_a_job_is_accepted_and_can_be_fetched(edge: Edge) -> None:
 
 
 async def test_a_failed_job_says_why(edge: Edge) -> None:
-    edge.generator.failure = Failed("overloaded", "inner words", 3.0)
-    job = await ended(edge, await submitted(edge))
+    edge.generator.hold.clear()
+    edge.generator.failure = Failed("replica_lost", "inner words", 3.0)
+    edge.generator.fails_after_images = True
+    job_id = await submitted(edge)
+    edge.generator.hold.set()
+    job = await ended(edge, job_id)
     assert job["status"] == "failed"
-    assert job["error"] == {"code": "overloaded", "message": "Too much is waiting already.", "retry_after_s": 5}
+    message = "The machine that was drawing was lost."
+    assert job["error"] == {"code": "replica_lost", "message": message, "retry_after_s": 3.0}
+
+
+async def test_a_job_that_finds_no_room_is_refused_with_the_time_that_the_queue_takes(edge: Edge) -> None:
+    edge.generator.failure = Failed("overloaded", "inner words", 42.3)
+    reply = await edge.submit()
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "43")
+    assert reply.json()["error"]["code"] == "overloaded"
+    edge.sign_in(reply)
+    [job] = (await edge.client.get("/v1/generations")).json()["data"]
+    assert (job["status"], job["error"]["retry_after_s"]) == ("failed", 42.3)
+
+
+async def test_where_a_job_waits_is_in_its_reply_and_in_headers(edge: Edge) -> None:
+    edge.generator.hold_queue.clear()
+    accepted = await edge.submit()
+    edge.sign_in(accepted)
+    shown = await edge.client.get(accepted.headers["location"])
+    for reply in (accepted, shown):
+        assert reply.json()["queue"] == {"position": 0, "eta_s": 1.5}
+        assert reply.headers["x-sfumato-queue-position"] == "0"
+        assert reply.headers["x-sfumato-queue-eta"] == "1.5"
+    edge.generator.hold_queue.set()
+    assert (await ended(edge, accepted.json()["id"]))["queue"] is None
 
 
 async def test_a_running_job_is_cancelled_and_a_finished_one_deleted(edge: Edge) -> None:

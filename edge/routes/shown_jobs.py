@@ -1,0 +1,28 @@
+"""Jobs as their owner sees them now, wherever they run: row, images, and what was told last."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from edge.db.rows import JobRow
+from edge.domain import jobs
+from edge.domain.owner import Caller, JobId
+from edge.routes.replies import Generation, Queue, generation
+from edge.services import Services
+
+TELL_MORE = ("queued", "failed")  # their events know more than their rows: where it waits, when to try again
+
+
+async def shown(page: Sequence[JobRow], caller: Caller, services: Services) -> list[Generation]:
+    ids = [job.id for job in page]
+    rows = await services.database.read(partial(jobs.images_of, job_ids=ids, now=services.clock()))
+    told = await services.hub.last_states([JobId(job.id) for job in page if job.status in TELL_MORE])
+    return [
+        generation(job, [row for row in rows if row.job_id == job.id], told.get(JobId(job.id)), caller, services)
+        for job in page
+    ]
+
+
+def queue_headers(queue: Queue | None) -> dict[str, str]:
+    if queue is None:
+        return {}
+    return {"X-Sfumato-Queue-Position": str(queue.position), "X-Sfumato-Queue-Eta": f"{queue.eta_s:.1f}"}
