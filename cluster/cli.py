@@ -22,6 +22,7 @@ for group in (policies, store, prompts, training):
     app.command(group)
 app.command("cluster.receipt_check:receipt", name="receipt")  # by name: loaded when it is used
 app.command("cluster.rights_desk:requests", name="requests")
+app.command("cluster.keys_commands:keys", name="keys")
 
 
 @app.command

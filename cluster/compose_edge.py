@@ -13,6 +13,7 @@ from edge.app import create_app
 from edge.db.counter_store import open_counter_store
 from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
+from edge.domain.api_keys import KnownKeys
 from edge.domain.conduct import Clock, Conductor
 from edge.domain.deletions import Deletions
 from edge.domain.events import EventHub, MemoryHub
@@ -26,6 +27,7 @@ from edge.domain.limits.steady import SteadyLimiter
 from edge.domain.page_tokens import PageTokens
 from edge.domain.prompts import PromptSealer
 from edge.domain.receipts import Signer
+from edge.domain.rotation import Rotation
 from edge.domain.runs import UNWATCHED_S, Runs
 from edge.domain.shared_events import SharedHub
 from edge.domain.training import terms_of
@@ -57,6 +59,7 @@ def build_services(
     runs = Runs(conductor, database, hub, keyring, prompts, policies, terms, clock, unwatched_s)
     signer = Signer(keyring)
     proofs = Proofs(keyring.proof_key, policies.plans.anonymous_budget.proof_cost, clock)
+    known_keys = KnownKeys(database, keyring, clock)
     return Services(
         settings=settings,
         policies=policies,
@@ -67,6 +70,8 @@ def build_services(
         hub=hub,
         gate=Gate(_limiter(counter_store), policies.plans, proofs, clock),
         keyring=keyring,
+        known_keys=known_keys,
+        rotation=Rotation(database, policies.retention.classes.session.duration.total_seconds(), clock),
         prompts=prompts,
         runs=runs,
         signer=signer,
@@ -75,6 +80,7 @@ def build_services(
             database=database,
             store=store,
             runs=runs,
+            known_keys=known_keys,
             signer=signer,
             policies=policies,
             clock=clock,

@@ -44,6 +44,16 @@ def prepare_home(home: Path) -> dict[str, str]:
     return known
 
 
+def own_secret(env: Mapping[str, str], name: str) -> str:
+    """From the environment, or from what `up` wrote in its home. Raises HomeError."""
+    file = Path(env.get("SFUMATO_HOME") or ".sfumato") / "secrets.env"
+    written = file.read_text().splitlines() if file.exists() else []
+    known = dict(line.split("=", 1) for line in written if "=" in line)
+    if not (secret := env.get(name) or known.get(name)):
+        raise HomeError(f"{name} is needed: set it, or SFUMATO_HOME to where `sfumato up` keeps its own")
+    return secret
+
+
 def port_from(env: Mapping[str, str], variable: str, default: int) -> int:
     """Raises HomeError."""
     text = env.get(variable) or str(default)

@@ -25,6 +25,7 @@ from edge.routes.delivery import delivery_routes
 from edge.routes.generations import generation_routes
 from edge.routes.health import healthz, readyz
 from edge.routes.images import image_routes
+from edge.routes.keys import key_routes
 from edge.routes.models import model_routes
 from edge.routes.pages import front_page
 from edge.routes.privacy import privacy_routes
@@ -51,6 +52,7 @@ def create_app(services: Services) -> Litestar:
             stored_image_routes,
             generation_routes,
             model_routes,
+            key_routes,
             delivery_routes,
             *privacy_routes,
             me_routes,

@@ -8,6 +8,7 @@ EdgeError
     ├── BadCredential         401             invalid_api_key
     ├── CrossSite             403             cross_site
     ├── ProofRequired         403             proof_of_work_required: with a challenge, while very many ask
+    ├── InsufficientScope     403             insufficient_scope: the key is good, and not for this
     ├── NotFound              404             not_found: unknown, or somebody else's: the answer is the same
     ├── MethodNotAllowed      405             method_not_allowed
     ├── Cancelled             409             cancelled: the caller took it back
@@ -99,6 +100,15 @@ class ProofRequired(Refusal):
     def __init__(self, message: str, challenge: Mapping[str, object]) -> None:
         super().__init__(message)
         self.challenge = challenge
+
+
+class InsufficientScope(Refusal):
+    status = 403
+    code = "insufficient_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"this credential lacks the scope `{scope}`")
+        self.scope = scope
 
 
 class NotFound(Refusal):

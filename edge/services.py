@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from valkey.asyncio import Valkey
 
 from edge.db.database import Database
+from edge.domain.api_keys import KnownKeys
 from edge.domain.conduct import Clock
 from edge.domain.deletions import Deletions
 from edge.domain.events import EventHub
@@ -13,6 +14,7 @@ from edge.domain.limits.gate import Gate
 from edge.domain.page_tokens import PageTokens
 from edge.domain.prompts import PromptSealer
 from edge.domain.receipts import Signer
+from edge.domain.rotation import Rotation
 from edge.domain.runs import Runs
 from edge.domain.training import Terms, terms_of
 from edge.settings import Settings
@@ -36,6 +38,8 @@ class Services:
     hub: EventHub
     gate: Gate
     keyring: Keyring
+    known_keys: KnownKeys
+    rotation: Rotation
     prompts: PromptSealer
     runs: Runs
     signer: Signer

@@ -27,6 +27,7 @@ OBEYED: dict[str, Obeyed] = {
     "day_key": Obeyed("holds no subject", until="its prompts have gone"),
     "training_copy": Obeyed("reaches it"),
     "session": Obeyed("reaches it"),
+    "account": Obeyed("reaches it", until="its owner deletes it"),
     "job_events": Obeyed("ends by itself"),
     "limit_counters": Obeyed("ends by itself", until="two days have passed"),
     "rights_request": Obeyed("loses its subject"),

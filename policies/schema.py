@@ -44,7 +44,7 @@ Erasure = Literal["reaches it", "ends by itself", "loses its subject", "holds no
 Ground = Literal["contract", "consent", "legitimate interest", "legal obligation", "as the training choice says"]
 KeptUntil = Literal[
     "the image goes", "the job ends", "the minute its caller chose", "its prompts have gone", "replaced by the next",
-    "two days have passed",
+    "two days have passed", "its owner deletes it",
 ]  # fmt: skip
 Place = Annotated[str, Meta(pattern=r"^(table|prefix|stream|files|memory):[a-z_]+$")]
 TrainingGround = Literal["consent", "legitimate interest"]
@@ -91,6 +91,7 @@ class KeptClasses(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     day_key: Kept
     training_copy: Kept
     session: Kept
+    account: Kept
     job_events: Kept
     limit_counters: Kept
     rights_request: Kept

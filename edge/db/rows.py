@@ -17,6 +17,8 @@ Id = String(32)
 class SessionRow(Base):
     """An anonymous session that something was made for. `training` is its choice and when it was made, if it was: later
     than the one before, whatever the clock says.
+
+    `rotation`: the newest token that was issued for it, since `rotated_at`; `ended_at`: an older one came back.
     """
 
     __tablename__ = "session"
@@ -25,6 +27,48 @@ class SessionRow(Base):
     last_used_on: Mapped[date] = mapped_column(index=True)
     training: Mapped[str | None] = mapped_column(String(8), default=None)
     training_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    rotation: Mapped[int] = mapped_column(default=0, server_default="0")
+    rotated_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    ended_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
+
+
+class AccountRow(Base):
+    """Who has keys: a random id, a plan of `plans.toml`, and a choice about training as a session has one."""
+
+    __tablename__ = "account"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    plan: Mapped[str] = mapped_column(String(64))
+    created_on: Mapped[date]
+    training: Mapped[str | None] = mapped_column(String(8), default=None)
+    training_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
+
+
+class ViewingSecretRow(Base):
+    """What opens an account's pictures, wrapped under a key that is not here. Its own has the id of the account."""
+
+    __tablename__ = "viewing_secret"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    account_id: Mapped[str] = mapped_column(Id, index=True)
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class ApiKeyRow(Base):
+    """A key, of which only a digest is here, and `hint`: its beginning and its end, so that people know it again."""
+
+    __tablename__ = "api_key"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    account_id: Mapped[str] = mapped_column(Id, index=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    hint: Mapped[str] = mapped_column(String(24))
+    name: Mapped[str] = mapped_column(String(100))
+    scopes: Mapped[str] = mapped_column(String(100))
+    created_on: Mapped[date]
+    expires_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    last_used_on: Mapped[date | None] = mapped_column(default=None)
+    revoked_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
 
 
 class JobRow(Base):
@@ -56,6 +100,7 @@ class ImageRow(Base):
     then it has no owner. It has no seed once a picture of the same job has gone: that one's would follow from it.
 
     `delete_at` may be sooner than the minute in the key; `on_download`: the first whole download makes it so.
+    `viewing_secret_id`: which of the owner's it was made under; None for the owner's own.
     """
 
     __tablename__ = "image"
@@ -83,6 +128,7 @@ class ImageRow(Base):
     created_at: Mapped[int] = mapped_column(BigInteger)
     erased_at: Mapped[int | None] = mapped_column(BigInteger, index=True, default=None)
     on_download: Mapped[bool] = mapped_column(default=False)
+    viewing_secret_id: Mapped[str | None] = mapped_column(Id, default=None)
 
 
 class PromptRow(Base):

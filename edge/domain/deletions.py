@@ -19,6 +19,8 @@ from edge.db.database import Database
 from edge.db.rows import ConsentRow, ImageRow, JobRow, PromptRow, RightsRequestRow, SessionRow
 from edge.db.statements import changed
 from edge.domain import jobs
+from edge.domain.accounts import erase_account
+from edge.domain.api_keys import KnownKeys
 from edge.domain.conduct import Clock
 from edge.domain.erasure import ErasedImage, finish_erasing, mark_erased
 from edge.domain.events import Ended
@@ -86,6 +88,7 @@ class Deletions:
     database: Database
     store: ObjectStore
     runs: Runs
+    known_keys: KnownKeys
     signer: Signer
     policies: Policies
     clock: Clock
@@ -117,6 +120,7 @@ class Deletions:
         await self._cancel(await self.database.read(lambda db: list(db.scalars(under_way))))
         deletion = await self._delete(owner.kind, asked_at, partial(self._take_all, owner=owner))
         self.runs.forget(owner)
+        self.known_keys.forget_all_of(owner)
         return deletion
 
     async def delete_copy(self, copy: ConsentRow) -> Deletion:
@@ -167,11 +171,14 @@ class Deletions:
         copies = self._mark_withdrawn(db, owned(ConsentRow, owner))
         stays = self._left_of_requests(db, owner)
         generations = jobs.delete_jobs(db, ended)
+        accounts, api_keys = erase_account(db, owner)
         rows = Counts(
             generations=generations,
             prompts=erase_prompts(db, owner),
             sessions=_erase_session(db, owner),
             rights_requests=_take_sender_off(db, owner),
+            accounts=accounts,
+            api_keys=api_keys,
         )
         return Taken(images=images, copies=copies, rows=rows, stays=stays)
 
@@ -313,6 +320,7 @@ def _classes(counts: Counts) -> list[str]:
         ("moderation_prompt", counts.prompts),
         ("training_copy", counts.training_copies),
         ("session", counts.sessions),
+        ("account", counts.accounts),
         ("rights_request", counts.rights_requests),
     ]
     return [name for name, count in reached if count]

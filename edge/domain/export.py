@@ -1,6 +1,6 @@
 """All that is held of an owner as a zip that leaves while it is made, with one picture in memory at a time.
 
-Pictures are opened with the caller's own viewing secret. One that goes meanwhile is left out and named in the README,
+Pictures are opened with the caller's own viewing secrets. One that goes meanwhile is left out and named in the README,
 which comes last for that reason.
 """
 
@@ -13,6 +13,7 @@ import msgspec
 from stream_zip import NO_COMPRESSION_64, ZIP_64, AsyncMemberFile, async_stream_zip
 
 from edge.db.rows import ImageRow
+from edge.domain.owner import Caller
 from edge.domain.rights import Readable
 from policies.publish import Published
 from serve_app.errors import StoreUnavailable
@@ -39,7 +40,7 @@ class Export:
 
     data: ExportedData
     images: Sequence[ImageRow]
-    viewing_secret: bytes
+    caller: Caller
     store: ObjectStore
     now: float
     left_out: list[str] = field(default_factory=list[str])
@@ -64,7 +65,7 @@ class Export:
     async def _open(self, image: ImageRow) -> bytes | None:
         try:
             sealed = await self.store.get(image.key)
-            return unseal(image_secret(self.viewing_secret, image.id), image.key, sealed)
+            return unseal(image_secret(self.caller.secret_of(image), image.id), image.key, sealed)
         except ObjectGone:
             self.left_out.append(f"{image.id}: it went while this export was made")
         except StoreUnavailable:

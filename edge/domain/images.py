@@ -66,9 +66,9 @@ def added(new: NewImage) -> Share[NewImage, list[str]]:
     return Share(_add_all, new)
 
 
-def token_for(row: ImageRow, viewing_secret: bytes, keyring: Keyring) -> str:
-    """Under which `/i/` shows the picture, made anew from the owner's own secret."""
-    return address_token(address_for(row.key, viewing_secret), keyring)
+def token_for(row: ImageRow, caller: Caller, keyring: Keyring) -> str:
+    """Under which `/i/` shows the picture, made anew from its owner's secret."""
+    return address_token(address_for(row.key, caller.secret_of(row)), keyring)
 
 
 def _add_all(db: Session, images: Sequence[NewImage]) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""The keys that SFUMATO_SECRET derives: for signing and pseudonyms only. What must die is never derived."""
+"""The keys that SFUMATO_SECRET derives: for signing, pseudonyms and wrapping. What must die is never derived."""
 
 import hashlib
 import hmac
@@ -20,6 +20,8 @@ class Keyring:
         self._page_key = _derive(root, b"sfumato page token")
         self._request_key = _derive(root, b"sfumato rights request")
         self.proof_key = _derive(root, b"sfumato proof of work")
+        self._api_key_pepper = _derive(root, b"sfumato api key digest")
+        self.wrapping_key = _derive(root, b"sfumato viewing secret")
         self.receipt_seed = _derive(root, b"sfumato deletion receipt")
 
     def session_mac(self, claims: bytes) -> bytes:
@@ -33,6 +35,9 @@ class Keyring:
 
     def request_mac(self, claims: bytes) -> bytes:
         return hmac.digest(self._request_key, claims, hashlib.sha256)[:MAC_BYTES]
+
+    def api_key_digest(self, text: str) -> bytes:
+        return hmac.digest(self._api_key_pepper, text.encode(), hashlib.sha256)
 
     def tenant(self, owner: Owner) -> str:
         """An opaque name for the scheduler, the same for one owner, leading back to none."""

@@ -1,16 +1,21 @@
-"""Whose something is. Every row belongs to an owner; today owners are anonymous sessions, later accounts too."""
+"""Whose something is, and who is asking. Every row belongs to an owner: an anonymous session, or an account."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, NewType
 
 from msgspec import Struct
 from sqlalchemy import ColumnElement, and_
 
-from edge.db.rows import OwnedRow
+from edge.db.rows import ImageRow, OwnedRow
 from policies.schema import Plan
 
 JobId = NewType("JobId", str)
 ImageId = NewType("ImageId", str)
 OwnerId = NewType("OwnerId", str)
+Scope = Literal["generate", "read", "privacy", "keys"]
+
+SESSION_SCOPES: frozenset[Scope] = frozenset(("generate", "read", "privacy"))  # a session has no keys to manage
 
 
 class Owner(Struct, frozen=True):
@@ -21,7 +26,8 @@ class Owner(Struct, frozen=True):
 class Caller(Struct, frozen=True):
     """Who is asking, what opens their pictures, and what they may ask for. `is_new`: made for this very call.
 
-    `gpc`: their browser says no to other uses, by `Sec-GPC: 1`.
+    `gpc`: their browser says no to other uses, by `Sec-GPC: 1`. `other_secrets`: those of an account besides its own,
+    by id.
     """
 
     owner: Owner
@@ -29,6 +35,12 @@ class Caller(Struct, frozen=True):
     plan: Plan
     is_new: bool = False
     gpc: bool = False
+    scopes: frozenset[Scope] = SESSION_SCOPES
+    other_secrets: Mapping[str, bytes] = MappingProxyType({})
+
+    def secret_of(self, image: ImageRow) -> bytes:
+        """The one that this picture of theirs was made under."""
+        return self.viewing_secret if image.viewing_secret_id is None else self.other_secrets[image.viewing_secret_id]
 
     def __repr__(self) -> str:
         return f"<caller:{self.owner.kind}>"

@@ -50,6 +50,8 @@ class Counts(Struct, frozen=True, kw_only=True):
     training_copies: int = 0
     sessions: int = 0
     rights_requests: int = 0
+    accounts: int = 0
+    api_keys: int = 0
 
 
 class StoreErased(Struct, frozen=True):

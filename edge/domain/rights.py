@@ -12,6 +12,8 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session
 
 from edge.db.rows import (
+    AccountRow,
+    ApiKeyRow,
     Base,
     ConsentRow,
     ImageRow,
@@ -21,6 +23,7 @@ from edge.db.rows import (
     PromptRow,
     RightsRequestRow,
     SessionRow,
+    ViewingSecretRow,
 )
 from edge.domain.events import EventHub
 from edge.domain.jobs import OPEN_STATES, visible
@@ -91,13 +94,24 @@ def readings_of(db: Session, owner: Owner) -> list[PromptReadRow]:
 
 def own_rows(db: Session, owner: Owner) -> dict[str, list[dict[str, Readable]]]:
     """Every row of the owner by table, in readable form: no secrets, no sealed bytes, times as ISO 8601."""
-    tables = {row.__tablename__: list(db.scalars(select(row).where(owned(row, owner)))) for row in get_args(OwnedRow)}
-    session = db.get(SessionRow, owner.id) if owner.kind == "session" else None
-    everything = {**tables, "session": [session] if session else []}
+    which = {row: owned(row, owner) for row in get_args(OwnedRow)}
+    which |= {SessionRow: SessionRow.id == owner.id} if owner.kind == "session" else _of_account(owner)
+    tables = {
+        row.__tablename__: [_readable(each) for each in db.scalars(select(row).where(mine))]
+        for row, mine in which.items()
+    }
     readings = [
         {"prompt_id": row.prompt_id, "read_at": _value("read_at", row.read_at)} for row in readings_of(db, owner)
     ]
-    return {**{table: [_readable(row) for row in rows] for table, rows in everything.items()}, "prompt_read": readings}
+    return {**tables, "prompt_read": readings}
+
+
+def _of_account(owner: Owner) -> dict[type[Base], ColumnElement[bool]]:
+    return {
+        AccountRow: AccountRow.id == owner.id,
+        ApiKeyRow: ApiKeyRow.account_id == owner.id,
+        ViewingSecretRow: ViewingSecretRow.account_id == owner.id,
+    }
 
 
 def _all_ends(
@@ -115,6 +129,7 @@ def _all_ends(
         "moderation_prompt": ends_of(db, PromptRow.delete_at, owned(PromptRow, owner)),
         "training_copy": ends_of(db, ConsentRow.delete_at, owned(ConsentRow, owner)),
         "session": _session_ends(session, kept.session.duration),
+        "account": Ends(db.scalar(select(func.count()).select_from(AccountRow).where(AccountRow.id == owner.id)) or 0),
         "rights_request": ends_of(db, RightsRequestRow.forget_at, owned(RightsRequestRow, owner)),
     }
 

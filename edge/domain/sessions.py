@@ -1,6 +1,6 @@
 """Anonymous sessions: a token that carries everything, and a row that holds only an id and a day.
 
-The viewing secret lies in the token alone. Rotation comes later; its number is in the token already.
+The viewing secret lies in the token alone. Its rotation number says how often it was replaced: see `rotation.py`.
 """
 
 import secrets
@@ -39,10 +39,6 @@ def new_session(now: float, idle_s: float) -> Session:
     return Session(secrets.token_bytes(16), secrets.token_bytes(32), rotation=0, expires_at=int(now + idle_s))
 
 
-def prolonged(session: Session, now: float, idle_s: float) -> Session:
-    return Session(session.id, session.viewing_secret, session.rotation, int(now + idle_s))
-
-
 def session_token(session: Session, keyring: Keyring) -> str:
     claims = _CLAIMS.pack(session.id, session.viewing_secret, session.rotation, session.expires_at)
     return PREFIX + seal_token(claims, keyring.session_mac)
@@ -68,11 +64,11 @@ class UsedToday:
         self._ids: dict[OwnerId, None] = {}
 
     def has(self, owner: Owner, now: float) -> bool:
-        return owner.id in self._ids and self._day == _day(now)
+        return owner.id in self._ids and self._day == day_of(now)
 
     def add(self, owner: Owner, now: float) -> None:
-        if self._day != _day(now):
-            self._day = _day(now)
+        if self._day != day_of(now):
+            self._day = day_of(now)
             self._ids.clear()
         while len(self._ids) >= self._capacity:
             del self._ids[next(iter(self._ids))]
@@ -84,25 +80,25 @@ class UsedToday:
 
 def add_session(db: DbSession, owner: Owner, now: float) -> None:
     """For one that was made for this very call: its row cannot be there."""
-    db.add(SessionRow(id=owner.id, last_used_on=_day(now)))
+    db.add(SessionRow(id=owner.id, last_used_on=day_of(now)))
 
 
 def touch_session(db: DbSession, owner: Owner, now: float) -> None:
     """Write down that the session was used today; the first time, that it exists."""
     if owner.kind == "session":
-        upsert(db, SessionRow, key={"id": owner.id}, values={"last_used_on": _day(now)})
+        upsert(db, SessionRow, key={"id": owner.id}, values={"last_used_on": day_of(now)})
 
 
 def keep_session(db: DbSession, owner: Owner, now: float) -> None:
     """For one that was written down today, unless it was erased since at another edge."""
     if owner.kind == "session":
-        add_missing(db, SessionRow, {"id": owner.id, "last_used_on": _day(now)})
+        add_missing(db, SessionRow, {"id": owner.id, "last_used_on": day_of(now)})
 
 
 def forget_idle_sessions(db: DbSession, now: float, idle_s: float, limit: int) -> int:
-    idle = select(SessionRow.id).where(SessionRow.last_used_on < _day(now - idle_s)).limit(limit)
+    idle = select(SessionRow.id).where(SessionRow.last_used_on < day_of(now - idle_s)).limit(limit)
     return changed(db, delete(SessionRow).where(SessionRow.id.in_(idle)))
 
 
-def _day(now: float) -> date:
+def day_of(now: float) -> date:
     return datetime.fromtimestamp(now, UTC).date()

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, and_, case, delete, exists, false, func, o
 from sqlalchemy.orm import Session
 
 from edge.db.database import Database
-from edge.db.rows import ConsentRow, SessionRow
+from edge.db.rows import AccountRow, ConsentRow, SessionRow
 from edge.db.statements import changed
 from edge.domain.owner import Owner, owned
 from edge.domain.sessions import touch_session
@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 BATCH = 500
 ROUNDED_S = 3_600  # a copy's end is a whole minute, by another clock than the row's
 _COPY = (ConsentRow.id, ConsentRow.key, ConsentRow.given_at, ConsentRow.exported_at)
+
+_CHOOSERS: dict[str, type[SessionRow] | type[AccountRow]] = {"session": SessionRow, "account": AccountRow}
+"""Whose row holds the choice, by the kind of owner."""
 
 Choice = Literal["allow", "deny"]
 Because = Literal["gpc", "policy", "no_key", "not_kept", "request", "choice", "account", "mode"]
@@ -165,8 +168,9 @@ def refuse_what_cannot_be(wish: Choice | None, terms: Terms, *, is_kept: bool = 
 def choose(db: Session, owner: Owner, choice: Choice, now: float) -> None:
     """Holds for what comes, and a no for what is being drawn too; `withdraw` is for what there is."""
     touch_session(db, owner, now)
-    grown = case((SessionRow.training_at >= int(now), SessionRow.training_at + 1), else_=int(now))
-    db.execute(update(SessionRow).where(SessionRow.id == owner.id).values(training=choice, training_at=grown))
+    row = _CHOOSERS[owner.kind]
+    grown = case((row.training_at >= int(now), row.training_at + 1), else_=int(now))
+    db.execute(update(row).where(row.id == owner.id).values(training=choice, training_at=grown))
 
 
 def choice_of(db: Session, owner: Owner) -> Choice | None:
@@ -186,9 +190,8 @@ def permission_for(db: Session, asked: Asked, owner: Owner, terms: Terms) -> Per
 
 
 def _word_of(db: Session, owner: Owner) -> Word:
-    said = db.execute(
-        select(SessionRow.training, SessionRow.training_at).where(SessionRow.id == owner.id)
-    ).one_or_none()
+    row = _CHOOSERS[owner.kind]
+    said = db.execute(select(row.training, row.training_at).where(row.id == owner.id)).one_or_none()
     return Word(*said) if said else Word()
 
 
@@ -212,10 +215,14 @@ def consent_row(image: Image, owner: Owner, permission: Permission, now: float) 
 
 
 def add_consent(db: Session, row: ConsentRow, word: Word) -> bool:
-    """False where the session that could withdraw it is gone, or said no since the job was accepted at `word`."""
+    """False where the session or account that could withdraw it is gone, or said no since the job was accepted at
+    `word`."""
+    if row.owner_kind is None:
+        return False
+    chooser = _CHOOSERS[row.owner_kind]
     said = db.execute(
-        select(SessionRow.training, SessionRow.training_at)
-        .where(SessionRow.id == row.owner_id)
+        select(chooser.training, chooser.training_at)
+        .where(chooser.id == row.owner_id)
         .with_for_update(read=True)  # a no that comes now waits, and then finds this row
     ).one_or_none()
     if said is None or (said.training == "deny" and Word(*said) != word):
@@ -225,8 +232,8 @@ def add_consent(db: Session, row: ConsentRow, word: Word) -> bool:
 
 
 def stands(now: float) -> ColumnElement[bool]:
-    """Copies that may be used now: not withdrawn, not at their end, and their session can still say no."""
-    return and_(ConsentRow.withdrawn_at.is_(None), ConsentRow.delete_at > int(now), _has_session())
+    """Copies that may be used now: not withdrawn, not at their end, and their owner can still say no."""
+    return and_(ConsentRow.withdrawn_at.is_(None), ConsentRow.delete_at > int(now), _has_owner())
 
 
 def counts_under(mode: TrainingMode) -> ColumnElement[bool]:
@@ -302,7 +309,7 @@ async def finish_withdrawing(copies: Sequence[WithdrawnCopy], *, store: ObjectSt
 async def withdraw_orphans(
     mode: TrainingMode, *, store: ObjectStore, database: Database, now: float, forget_after_s: float
 ) -> Withdrawn:
-    """Copies whose session was forgotten, or whose consent does not count any more under the mode in force.
+    """Copies whose owner is gone, or whose consent does not count any more under the mode in force.
 
     Reads through all rows: for when sessions were, and now and then.
     """
@@ -328,13 +335,14 @@ async def finish_withdrawals(*, store: ObjectStore, database: Database) -> int:
 
 
 def _orphans(db: Session, mode: TrainingMode) -> list[str]:
-    is_orphan = or_(and_(ConsentRow.owner_kind == "session", ~_has_session()), ~counts_under(mode))
+    is_orphan = or_(and_(ConsentRow.owner_id.is_not(None), ~_has_owner()), ~counts_under(mode))
     orphans = select(ConsentRow.id).where(ConsentRow.withdrawn_at.is_(None), is_orphan)
     return list(db.scalars(orphans.limit(BATCH)))
 
 
-def _has_session() -> ColumnElement[bool]:
-    return exists().where(SessionRow.id == ConsentRow.owner_id)
+def _has_owner() -> ColumnElement[bool]:
+    """Ids are random: no account has that of a session."""
+    return or_(*(exists().where(row.id == ConsentRow.owner_id) for row in _CHOOSERS.values()))
 
 
 def _mark(db: Session, which: ColumnElement[bool], now: float, forget_after_s: float) -> list[WithdrawnCopy]:

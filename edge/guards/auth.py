@@ -1,15 +1,25 @@
-"""Who is asking: a bearer token, a cookie, or nobody yet. Pages alone set cookies; API calls get theirs in a header."""
+"""Who is asking: an API key, a session by bearer or cookie, or nobody yet.
+
+Pages alone set cookies; API calls get theirs in a header.
+"""
+
+import logging
 
 from litestar import Request
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
+from edge.domain.api_keys import PREFIX as KEY_PREFIX
+from edge.domain.api_keys import Credential
 from edge.domain.owner import Caller
-from edge.domain.sessions import Session, new_session, prolonged, read_session, session_token
-from edge.errors import BadCredential
+from edge.domain.sessions import Session, new_session, read_session, session_token
+from edge.errors import BadCredential, Refusal
+from edge.guards.scopes import require_scope
 from edge.services import Services
 from edge.settings import Settings
+
+log = logging.getLogger(__name__)
 
 ApiRequest = Request[None, None, State]
 
@@ -17,18 +27,29 @@ ANONYMOUS = "anonymous"
 FRESH_SESSION = "fresh_session"  # in the request's state; `envelope.py` sends it as X-Sfumato-Session
 
 
-def provide_caller(request: ApiRequest, services: NamedDependency[SkipValidation[Services]]) -> Caller:
-    """Raises BadCredential for a bearer that is not ours; a cookie that is not ours counts as none."""
+REFUSED = "this key or session is unknown, was ended, or has expired"  # the same for all: which of them, is not said
+
+
+async def provide_caller(request: ApiRequest, services: NamedDependency[SkipValidation[Services]]) -> Caller:
+    """Raises BadCredential for a bearer that is not ours, InsufficientScope, and DatabaseUnavailable: never open.
+
+    A cookie that is not ours counts as none.
+    """
+    caller = await _caller(request, services)
+    require_scope(caller, request.route_handler)
+    return caller
+
+
+async def _caller(request: ApiRequest, services: Services) -> Caller:
     bearer = bearer_of(request)
     if bearer is None:
-        session = cookie_session(request, services)
+        session = await cookie_session(request, services)
     elif bearer == ANONYMOUS:
         session = None
+    elif bearer.startswith(KEY_PREFIX):
+        return await _by_key(bearer, request, services)
     else:
-        session = read_session(bearer, services.keyring, services.clock())
-        if session is None:
-            raise BadCredential("this key or session is unknown or has expired")
-        _prolong_in_time(session, request, services)
+        session = await _by_bearer(bearer, request, services)
     return caller_of(session, request, services, is_new=False) if session else _newcomer(request, services)
 
 
@@ -41,7 +62,14 @@ def cookie_name(settings: Settings) -> str:
     return "__Host-sid" if settings.is_https else "sid"
 
 
-def cookie_session(request: ApiRequest, services: Services) -> Session | None:
+async def cookie_session(request: ApiRequest, services: Services) -> Session | None:
+    """Raises DatabaseUnavailable."""
+    session = read_cookie(request, services)
+    return session if session and await services.rotation.allows(session) else None
+
+
+def read_cookie(request: ApiRequest, services: Services) -> Session | None:
+    """What the token says by itself; whether it was replaced is not looked at."""
     token = request.cookies.get(cookie_name(services.settings))
     return read_session(token, services.keyring, services.clock()) if token else None
 
@@ -56,12 +84,36 @@ def bearer_of(request: ApiRequest) -> str | None:
     return token.strip()
 
 
-def _prolong_in_time(session: Session, request: ApiRequest, services: Services) -> None:
-    """Who calls at least twice in a session's idle time never loses it: half-way, a newer token comes along."""
-    now, idle_s = services.clock(), services.session_idle_s
-    if session.expires_at - now < idle_s / 2:
-        newer = prolonged(session, now, idle_s)
-        request.scope["state"][FRESH_SESSION] = session_token(newer, services.keyring)
+async def _by_key(text: str, request: ApiRequest, services: Services) -> Caller:
+    credential = await services.known_keys.find(text)
+    if credential is None:
+        raise BadCredential(REFUSED)
+    return _account_caller(credential, request, services)
+
+
+def _account_caller(credential: Credential, request: ApiRequest, services: Services) -> Caller:
+    plan = services.policies.plans.plans.get(credential.plan)
+    if plan is None:
+        log.error("account %s has a plan that plans.toml does not know", credential.owner.id)
+        raise Refusal("The plan of this account is not on offer any more; ask the operator.")
+    return Caller(
+        credential.owner,
+        credential.viewing_secret,
+        plan,
+        gpc=says_gpc(request),
+        scopes=credential.scopes,
+        other_secrets=credential.other_secrets,
+    )
+
+
+async def _by_bearer(token: str, request: ApiRequest, services: Services) -> Session:
+    """Who calls at least twice in a session's idle time never loses it: half-way, the next token comes along."""
+    session = read_session(token, services.keyring, services.clock())
+    if session is None or not await services.rotation.allows(session):
+        raise BadCredential(REFUSED)
+    if following := await services.rotation.successor(session):
+        request.scope["state"][FRESH_SESSION] = session_token(following, services.keyring)
+    return session
 
 
 def _newcomer(request: ApiRequest, services: Services) -> Caller:

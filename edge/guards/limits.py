@@ -74,7 +74,7 @@ class Limits:
         tab = connection.scope["state"][TAB] = Tab(self._gate, nobody)
         if CALLER in handler.parsed_fn_signature.parameters:
             try:
-                caller = provide_caller(Request(connection.scope), self._services)
+                caller = await provide_caller(Request(connection.scope), self._services)
             except Refusal:
                 tab.put(await self._gate.request(nobody))
                 raise

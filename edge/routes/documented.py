@@ -8,8 +8,8 @@ Documented = dict[int, ResponseSpec]
 
 _MEANINGS = {
     400: "A parameter is wrong; `param` names it.",
-    401: "The key or session is unknown or has expired.",
-    403: "The request came from another site.",
+    401: "The key or session is unknown, was ended, or has expired.",
+    403: "The request came from another site, or the key lacks the scope that the message names.",
     404: "Unknown, or somebody else's.",
     409: "It was cancelled meanwhile, by `DELETE /v1/generations/{id}`.",
     410: "It was here and is gone.",

@@ -16,6 +16,7 @@ from edge.domain.requests import JobRequest
 from edge.errors import BadInput, NotFound
 from edge.guards.auth import ApiRequest
 from edge.guards.limits import CHARGES, start_charged
+from edge.guards.scopes import needs
 from edge.routes.deletion import Deleted, deleted
 from edge.routes.documented import api_errors
 from edge.routes.generation_events import follow_ended, follow_job
@@ -41,7 +42,7 @@ DryRun = Annotated[bool, QueryParameter(name="dry_run", description="Only quote;
     return_dto=None,
     request_max_body_size=PICTURE_BODY_BYTES,
     status_code=202,
-    opt={CHARGES: PICTURES},
+    opt={CHARGES: PICTURES, **needs("generate")},
     responses={
         200: ResponseSpec(Quote, description="The quote of a dry run.", generate_examples=False),
         202: ResponseSpec(Generation, description="Accepted.", generate_examples=False),
@@ -111,7 +112,7 @@ async def follow_generation(
     return EventStream(follow_job(job.id, channel.listen(after), caller, services))
 
 
-@delete("/{job_id:str}", status_code=200, responses=api_errors(404))
+@delete("/{job_id:str}", status_code=200, opt=needs("generate"), responses=api_errors(404))
 async def delete_generation(job_id: JobIdPath, caller: GivenCaller, services: GivenServices) -> Deleted:
     """Cancels a generation that is under way; deletes one that has ended. What it made goes in both cases."""
     return deleted(await services.deletions.delete_generation(await _find(job_id, caller, services)))
@@ -143,4 +144,5 @@ generation_routes = Router(
     "/v1/generations",
     route_handlers=[create_generation, list_generations, show_generation, follow_generation, delete_generation],
     tags=["generations"],
+    opt=needs("read"),
 )

@@ -17,6 +17,7 @@ from edge.domain.requests import ImageRequest
 from edge.domain.run import Run
 from edge.guards.auth import ApiRequest
 from edge.guards.limits import CHARGES, start_charged
+from edge.guards.scopes import needs
 from edge.routes.documented import api_errors
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.image_stream import stream_images
@@ -82,4 +83,4 @@ def _images_reply(run: Run, ended: Ended, caller: Caller, services: Services) ->
     )
 
 
-image_routes = Router("/v1", route_handlers=[generate_images], tags=["images"])
+image_routes = Router("/v1", route_handlers=[generate_images], tags=["images"], opt=needs("generate"))

@@ -9,6 +9,7 @@ from litestar.params import PathParameter
 
 from edge.domain.orders import sizes_within
 from edge.errors import NotFound
+from edge.guards.scopes import needs
 from edge.routes.documented import api_errors
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.replies import ModelCard, ModelCards, model_card
@@ -46,4 +47,4 @@ def _within(plan: Plan, model: Model) -> Model:
     return msgspec.structs.replace(model, sizes=sizes_within(plan, model), steps=steps)
 
 
-model_routes = Router("/v1/models", route_handlers=[list_models, show_model], tags=["models"])
+model_routes = Router("/v1/models", route_handlers=[list_models, show_model], tags=["models"], opt=needs("read"))

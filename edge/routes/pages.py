@@ -1,4 +1,4 @@
-"""The page for people. Pages alone set the session cookie, and each visit prolongs it."""
+"""The page for people. Pages alone set the session cookie, and a visit half-way through its time replaces it."""
 
 from contextlib import suppress
 from functools import partial
@@ -9,10 +9,10 @@ from litestar import get
 from litestar.datastructures import Cookie
 from litestar.response import Template
 
-from edge.domain.sessions import Session, new_session, prolonged, session_token
+from edge.domain.sessions import Session, new_session, session_token
 from edge.domain.training import Answer, Asked, choice_of, decide
 from edge.errors import DatabaseUnavailable
-from edge.guards.auth import ApiRequest, cookie_name, cookie_session, says_gpc
+from edge.guards.auth import ApiRequest, cookie_name, cookie_session, read_cookie, says_gpc
 from edge.routes.given import GivenServices
 from edge.routes.models import cards_of
 from edge.routes.privacy import policy_in_words
@@ -22,6 +22,7 @@ from edge.services import Services
 @get("/", include_in_schema=False)
 async def front_page(request: ApiRequest, services: GivenServices) -> Template:
     plan = services.anonymous_plan
+    session = await _visitor(request, services)
     return Template(
         "index.html",
         context={
@@ -29,34 +30,43 @@ async def front_page(request: ApiRequest, services: GivenServices) -> Template:
             "retention": msgspec.to_builtins(plan.retention),
             "max_images": plan.max_images,
             "version": version("sfumato"),
-            "training": await _usual_training(request, services),
+            "training": await _usual_training(session, request, services),
             **policy_in_words(services),
         },
-        cookies=[session_cookie(visiting_session(request, services), services)],
+        cookies=[session_cookie(session, services)],
     )
 
 
-async def _usual_training(request: ApiRequest, services: Services) -> Answer:
+async def _visitor(request: ApiRequest, services: Services) -> Session:
+    """Without the database the page comes all the same, with the cookie as it is."""
+    try:
+        return await visiting_session(request, services)
+    except DatabaseUnavailable:
+        return read_cookie(request, services) or new_session(services.clock(), services.session_idle_s)
+
+
+async def _usual_training(session: Session, request: ApiRequest, services: Services) -> Answer:
     """What holds for a picture of this visitor when the form says nothing else."""
-    session, choice = cookie_session(request, services), None
-    if session is not None:
-        with suppress(DatabaseUnavailable):  # the page comes all the same; what was chosen holds whatever it shows
+    choice = None
+    if read_cookie(request, services):  # a newcomer has chosen nothing
+        with suppress(DatabaseUnavailable):  # what was chosen holds whatever the page shows
             choice = await services.database.read(partial(choice_of, owner=session.owner))
     return decide(Asked(owner_kind="session", gpc=says_gpc(request), choice=choice), services.training)
 
 
-def visiting_session(request: ApiRequest, services: Services) -> Session:
-    """The visitor's own, prolonged, or a new one."""
-    now, idle_s = services.clock(), services.session_idle_s
-    session = cookie_session(request, services)
-    return prolonged(session, now, idle_s) if session else new_session(now, idle_s)
+async def visiting_session(request: ApiRequest, services: Services) -> Session:
+    """The visitor's own, replaced when it is time, or a new one. Raises DatabaseUnavailable."""
+    session = await cookie_session(request, services)
+    if session is None:
+        return new_session(services.clock(), services.session_idle_s)
+    return await services.rotation.successor(session) or session
 
 
 def session_cookie(session: Session, services: Services) -> Cookie:
     return Cookie(
         key=cookie_name(services.settings),
         value=session_token(session, services.keyring),
-        max_age=int(services.session_idle_s),
+        max_age=int(session.expires_at - services.clock()),
         path="/",
         secure=services.settings.is_https,
         httponly=True,

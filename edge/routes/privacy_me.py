@@ -22,6 +22,7 @@ from edge.domain.rights import HeldClass, Readable, holdings, own_rows
 from edge.domain.training import Choice, copies_of
 from edge.errors import BadInput
 from edge.guards.auth import ApiRequest, cookie_name
+from edge.guards.scopes import needs
 from edge.routes.deletion import Deleted, deleted
 from edge.routes.documented import api_errors
 from edge.routes.given import GivenCaller, GivenServices
@@ -112,7 +113,7 @@ async def export(caller: GivenCaller, services: GivenServices) -> Stream:
         rows=rows,
         policy=published(services.policies),
     )
-    leaving = Export(data, images, caller.viewing_secret, services.store, now)
+    leaving = Export(data, images, caller, services.store, now)
     disposition = {"Content-Disposition": 'attachment; filename="sfumato-export.zip"'}
     return Stream(leaving.stream(), media_type="application/zip", headers=disposition)
 
@@ -149,4 +150,6 @@ def _all_of(
     return own_rows(db, owner), holdings(db, owner, services.policies, services.hub, now).images
 
 
-me_routes = Router("/v1/privacy/me", route_handlers=[show_held, export, erase_me], tags=["privacy"])
+me_routes = Router(
+    "/v1/privacy/me", route_handlers=[show_held, export, erase_me], tags=["privacy"], opt=needs("privacy")
+)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from edge.db.rows import RightsRequestRow
 from edge.domain.rights_requests import Kind, Law, RightsRequest, add_request, find_request, request_token, requests_of
 from edge.errors import NotFound
+from edge.guards.scopes import needs
 from edge.routes.documented import api_errors
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.strict_body import StrictBody
@@ -91,5 +92,8 @@ def _state(row: RightsRequestRow, services: Services) -> RightsRequestState:
 
 
 request_routes = Router(
-    "/v1/privacy/requests", route_handlers=[create_request, list_requests, show_request], tags=["privacy"]
+    "/v1/privacy/requests",
+    route_handlers=[create_request, list_requests, show_request],
+    tags=["privacy"],
+    opt=needs("privacy"),
 )

@@ -155,7 +155,7 @@ def image_data(made: Made, order: Order, caller: Caller, services: Services, *, 
 
 
 def image_url(row: ImageRow, caller: Caller, services: Services) -> str:
-    token = token_for(row, caller.viewing_secret, services.keyring)
+    token = token_for(row, caller, services.keyring)
     return f"{services.settings.public_url}/i/{token}"
 
 

@@ -14,6 +14,7 @@ from edge.domain.lifetimes import shorten, shorter
 from edge.domain.owner import Caller
 from edge.domain.training import find_copy
 from edge.errors import NotFound
+from edge.guards.scopes import needs
 from edge.routes.deletion import Deleted, deleted
 from edge.routes.documented import api_errors
 from edge.routes.given import GivenCaller, GivenServices
@@ -35,7 +36,13 @@ async def show_image(image_id: ImageIdPath, caller: GivenCaller, services: Given
     return stored_image(await find_image(image_id, caller, services), caller, services)
 
 
-@patch("/{image_id:str}", dto=StrictBody[ImageUpdate], return_dto=None, responses=api_errors(404, 413, 415))
+@patch(
+    "/{image_id:str}",
+    opt=needs("generate"),
+    dto=StrictBody[ImageUpdate],
+    return_dto=None,
+    responses=api_errors(404, 413, 415),
+)
 async def shorten_image(
     image_id: ImageIdPath, data: JSONBody[ImageUpdate], caller: GivenCaller, services: GivenServices
 ) -> StoredImage | Deleted:
@@ -52,7 +59,7 @@ async def shorten_image(
     return stored_image(await find_image(image_id, caller, services), caller, services)
 
 
-@delete("/{image_id:str}", status_code=200, responses=api_errors(404))
+@delete("/{image_id:str}", opt=needs("generate"), status_code=200, responses=api_errors(404))
 async def delete_image(image_id: ImageIdPath, caller: GivenCaller, services: GivenServices) -> Deleted:
     """With its copy for training, if there is one; that copy alone where the picture has gone before."""
     return deleted(await delete_picture(image_id, caller, services))
@@ -78,4 +85,6 @@ async def find_image(image_id: str, caller: Caller, services: Services) -> Image
     return row
 
 
-stored_image_routes = Router("/v1/images", route_handlers=[show_image, shorten_image, delete_image], tags=["images"])
+stored_image_routes = Router(
+    "/v1/images", route_handlers=[show_image, shorten_image, delete_image], tags=["images"], opt=needs("read")
+)

@@ -20,6 +20,7 @@ from edge.domain.training import (
     decide,
     refuse_what_cannot_be,
 )
+from edge.guards.scopes import needs
 from edge.routes.documented import api_errors
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.strict_body import StrictBody
@@ -120,4 +121,6 @@ def _held(db: Session, caller: Caller) -> tuple[Choice | None, int]:
     return choice_of(db, caller.owner), count_copies(db, caller.owner)
 
 
-training_routes = Router("/v1/privacy/training", route_handlers=[show_training, choose_training], tags=["privacy"])
+training_routes = Router(
+    "/v1/privacy/training", route_handlers=[show_training, choose_training], tags=["privacy"], opt=needs("privacy")
+)

@@ -24,6 +24,7 @@ from edge.domain.standing import utc_minute
 from edge.domain.training import Asked, Choice, copies_of, decide
 from edge.errors import BadCredential, BadInput, NotFound
 from edge.guards.auth import ApiRequest, bearer_of, caller_of
+from edge.guards.scopes import needs
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.pages import session_cookie, visiting_session
 from edge.routes.privacy import policy_in_words
@@ -103,7 +104,7 @@ async def your_data_page(request: ApiRequest, services: GivenServices) -> Templa
     """By the cookie alone, as a browser comes; whoever says to be another is not shown this one's."""
     if bearer_of(request) is not None:
         raise BadCredential("this page goes by the cookie; with a key, ask /v1/privacy/me")
-    session = visiting_session(request, services)
+    session = await visiting_session(request, services)
     caller = caller_of(session, request, services, is_new=False)
     page = await _page(caller, services)
     page.cookies = [session_cookie(session, services)]
@@ -219,7 +220,7 @@ def _read_belongings(db: DbSession, caller: Caller, services: Services) -> Belon
 
 
 def _shown(row: ImageRow, caller: Caller, services: Services, now: float) -> Shown:
-    path = None if row.on_download else f"/i/{token_for(row, caller.viewing_secret, services.keyring)}"
+    path = None if row.on_download else f"/i/{token_for(row, caller, services.keyring)}"
     return Shown(row.id, path, row.created_at, row.delete_at, in_one_unit(row.delete_at - now))
 
 
@@ -243,4 +244,5 @@ your_data_routes = Router(
         ask_a_person,
     ],
     include_in_schema=False,
+    opt=needs("privacy"),
 )

@@ -26,6 +26,8 @@ JSON_BODIES: dict[str, object] = {
     "/v1/images/generations": {"prompt": "a cat"},
     "/v1/generations": {"prompt": "a cat"},
     "/v1/privacy/training": {"choice": "deny"},
+    "/v1/keys": {"name": "mine", "scopes": ["keys"]},
+    "/v1/keys/{key_id}/rotate": {},
     "/v1/privacy/requests": {"kind": "access", "law": "gdpr", "message": "mine"},
     "/v1/privacy/receipts/verify": {"receipt": "abc"},
     "/v1/images/{image_id}": {"retention": "PT1M"},
@@ -116,6 +118,7 @@ def filled(path: str, mine: Owned) -> str:
         "job_id": mine.job_id,
         "token": forged,
         "receipt_id": "0" * 32,  # whoever knows a receipt's id may read it: it names nobody
+        "key_id": "0" * 32,  # a session has none; whose another account's are, `tests/edge/routes/test_keys.py` tries
         "model": "sfumato-embedded",
         "file_path": "page.js",
         "path": "openapi.json",

@@ -1,0 +1,164 @@
+"""Every kind of credential × every route of the app's own table: who is let in, who is refused, and in which words."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from httpx2 import Response
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
+
+from edge.domain.api_keys import new_key_text, revoke_key
+from edge.domain.owner import SESSION_SCOPES, Scope
+from edge.guards.scopes import SCOPE
+from tests.edge.accounts import ALL, bearer, new_key
+from tests.edge.edges import Clock, Edge, make_edge
+from tests.promises.test_owner_matrix import SAME_ORIGIN, Owned, call, cookie, expired, filled, owned
+
+from tests.promises.test_owner_matrix import shows_nothing, stranger, token_of  # isort: skip
+
+Headers = dict[str, str]
+Credential = Callable[[Edge, Owned], Awaitable[Headers]]
+ROTATED_S = 15 * 86_400 + 1
+GRACE_S = 61
+
+
+@pytest.fixture
+async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
+    async with make_edge(tmp_path, Clock()).opened() as edge:
+        yield edge
+
+
+def handlers(app: Litestar) -> list[tuple[str, str, HTTPRouteHandler]]:
+    return [
+        (method, route.path_format, handler)
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        for method in sorted(handler.http_methods - {"OPTIONS"})
+    ]
+
+
+def asks_who(handler: HTTPRouteHandler) -> bool:
+    return "caller" in handler.parsed_fn_signature.parameters
+
+
+def spoiled(text: str) -> str:
+    return text[:40] + ("A" if text[40] != "A" else "B") + text[41:]
+
+
+def by_cookie(token: str) -> Headers:
+    return {"cookie": cookie(token), **SAME_ORIGIN}
+
+
+# each kind ------------------------------------------------------------------------------------------------------------
+
+
+async def fresh_session(edge: Edge, _: Owned) -> Headers:
+    return bearer((await edge.client.get("/v1/models")).headers["x-sfumato-session"])
+
+
+async def ended_session(edge: Edge, _: Owned) -> Headers:
+    """Its first token came back after it had been replaced."""
+    reply = await edge.client.post("/v1/images/generations", json={"prompt": "a cat"}, headers=bearer("anonymous"))
+    first = bearer(reply.headers["x-sfumato-session"])
+    edge.clock.advance(ROTATED_S)
+    newest = bearer((await edge.client.get("/v1/models", headers=first)).headers["x-sfumato-session"])
+    edge.clock.advance(GRACE_S)
+    await edge.make_day_keys()
+    assert (await edge.client.get("/v1/models", headers=first)).status_code == 401
+    return newest
+
+
+async def revoked_key(edge: Edge, _: Owned) -> Headers:
+    key = await new_key(edge)
+    await edge.services.database.write(partial(revoke_key, key_id=key.row.id, now=edge.clock()))
+    return bearer(key)
+
+
+async def expired_key(edge: Edge, _: Owned) -> Headers:
+    return bearer(await new_key(edge, expires_at=int(edge.clock()) - 1))
+
+
+async def key_with(edge: Edge, _: Owned, *, scopes: tuple[Scope, ...]) -> Headers:
+    """Of another tenant than the owner of what the paths name."""
+    return bearer(await new_key(edge, *scopes))
+
+
+def told(make: Callable[[Edge, Owned], Headers]) -> Credential:
+    async def made(edge: Edge, mine: Owned) -> Headers:
+        return make(edge, mine)
+
+    return made
+
+
+REFUSED: dict[str, Credential] = {
+    "an expired session": told(lambda edge, mine: bearer(expired(edge, mine))),
+    "a tampered token": told(lambda edge, mine: bearer(spoiled(token_of(mine)))),
+    "an ended session": ended_session,
+    "an unknown key": told(lambda edge, mine: bearer(new_key_text())),
+    "a key with a bad checksum": told(lambda edge, mine: bearer(spoiled(new_key_text()))),
+    "a revoked key": revoked_key,
+    "an expired key": expired_key,
+}
+LET_IN: dict[str, tuple[Credential, frozenset[Scope]]] = {
+    "nobody": (told(lambda edge, mine: {}), SESSION_SCOPES),
+    "anonymous": (told(lambda edge, mine: bearer("anonymous")), SESSION_SCOPES),
+    "a fresh session": (fresh_session, SESSION_SCOPES),
+    "a tampered cookie": (told(lambda edge, mine: by_cookie(spoiled(token_of(mine)))), SESSION_SCOPES),
+    "another's cookie": (told(lambda edge, mine: by_cookie(stranger(edge))), SESSION_SCOPES),
+    "another tenant's key": (partial(key_with, scopes=ALL), frozenset(ALL)),
+    **{f"a key for {scope} alone": (partial(key_with, scopes=(scope,)), frozenset((scope,))) for scope in ALL},
+}
+
+
+async def tried(edge: Edge, mine: Owned, method: str, template: str, headers: Headers) -> Response:
+    edge.client.cookies.clear()
+    reply = await call(edge, method, filled(template, mine), template, headers, mine)
+    place = f"{method} {template}: {reply.status_code}"
+    assert reply.status_code < 500, place
+    shows_nothing(reply, mine, place)
+    return reply
+
+
+# the matrix -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_route_that_asks_who_is_calling_names_a_scope(tmp_path: Path) -> None:
+    asking = [each for each in handlers(make_edge(tmp_path, Clock()).app) if asks_who(each[2])]
+    assert len(asking) > 20
+    assert [f"{method} {path}" for method, path, handler in asking if handler.opt.get(SCOPE) not in ALL] == []
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_what_is_no_credential_is_refused_wherever_it_is_asked_for(edge: Edge, name: str) -> None:
+    mine = await owned(edge)
+    headers = await REFUSED[name](edge, mine)
+    words: set[str] = set()
+    for method, template, handler in handlers(edge.app):
+        reply = await tried(edge, mine, method, template, headers)
+        if asks_who(handler):
+            assert reply.status_code == 401, f"{method} {template}"
+            assert reply.headers["www-authenticate"] == "Bearer"
+        if asks_who(handler) and template.startswith("/v1/"):
+            words.add(reply.text)
+    assert len(words) == 1
+
+
+@pytest.mark.parametrize("name", LET_IN)
+async def test_a_credential_reaches_what_its_scopes_say_and_nothing_of_another(edge: Edge, name: str) -> None:
+    mine = await owned(edge)
+    credential, scopes = LET_IN[name]
+    for method, template, handler in handlers(edge.app):
+        if asks_who(handler):
+            reply = await tried(
+                edge, mine, method, template, await credential(edge, mine)
+            )  # a new one: this erases too
+            place = f"{method} {template}: {reply.status_code}"
+            if handler.opt[SCOPE] in scopes:
+                assert reply.status_code not in (401, 403), place
+            else:
+                assert (reply.status_code, f"`{handler.opt[SCOPE]}`" in reply.text) == (403, True), place
+                assert "insufficient_scope" in reply.text, place
