@@ -134,7 +134,8 @@ async def test_deleting_the_picture_in_any_way_deletes_its_copy(house: House):
             "everything": "/v1/privacy/me",
         }[deletion]
         reply = await house.client.delete(path, headers={"Sfumato-Confirm": "erase"})
-        assert reply.json()["claims"]["counts"]["training_copies"] == 1, deletion
+        is_told = deletion != "address"  # whoever holds it may not be the owner, and learns of no copy
+        assert reply.json()["claims"]["counts"]["training_copies"] == is_told, deletion
         assert await house.is_empty(), deletion
 
 
