@@ -10,6 +10,7 @@ from edge.domain.sessions import read_session
 from tests.edge.edges import Edge
 
 SUBJECTLESS = {"holds no subject", "does not reach it"}  # of the policy's words about erasure
+NAMELESS = {"limit_counters"}  # under names that nobody turns back: the policy says so, and whose they are is not known
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ async def test_every_class_of_the_policy_that_has_a_subject_is_answered(edge: Ed
     with_subject = [
         name for name, kept in policies.retention.classes.by_name().items() if kept.erasure not in SUBJECTLESS
     ]
-    assert [each.name for each in held.classes] == with_subject
+    assert [each.name for each in held.classes] == [name for name in with_subject if name not in NAMELESS]
 
 
 async def test_rows_in_full_hold_no_secret_and_nothing_sealed(edge: Edge) -> None:
