@@ -7,12 +7,13 @@ import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cluster import minutes
@@ -22,7 +23,7 @@ from cluster.sweep import Parts
 from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
 from edge.db.rows import ImageRow, JobRow
-from edge.domain.erasure import erase_images
+from edge.domain.erasure import erase_images, mark_erased
 from policies.load import load_policies
 from serve_app.storage.directory import DirectoryStore
 from serve_app.storage.keys import ImageKey, delete_minute
@@ -116,8 +117,8 @@ class World:
             return
         self.promised[key] = 0
         parts = self.parts(life)
-        mark = update(ImageRow).where(ImageRow.key == key).values(erased_at=int(self.clock.now))
-        await self.database.write(lambda db: db.execute(mark))
+        mark = partial(mark_erased, which=ImageRow.key == key, now=self.clock.now, forget_after_s=9)
+        await self.database.write(mark)
         with suppress(Killed):
             await erase_images(
                 ImageRow.key == key, store=parts.store, database=parts.database, now=self.clock.now, forget_after_s=9
