@@ -34,7 +34,7 @@ async def test_a_visit_prolongs_the_session_and_keeps_its_pictures(edge: Edge) -
 async def test_on_https_the_cookie_is_bound_to_the_host(tmp_path: Path) -> None:
     edge = make_edge(tmp_path, Clock(), public_url="https://sfumato.example")
     async with edge.opened():
-        page = await edge.client.get("/")
+        page = await edge.client.get("/", headers={"host": "sfumato.example"})
     assert page.headers["set-cookie"].startswith("__Host-sid=")
     assert "secure" in attributes(page.headers["set-cookie"])
     assert "max-age" in page.headers["strict-transport-security"]
