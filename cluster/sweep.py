@@ -55,6 +55,7 @@ class Sweep:
             async with asyncio.timeout(self.limit_s):
                 await work
         except Exception as error:  # noqa: BLE001  deleting must go on whatever one item met
+            _give_way(error)
             is_ours = isinstance(error, ServeError | EdgeError)  # whose texts are safe to log
             log.error("%s are left for the next sweep: %s", kind, error if is_ours else type(error).__name__)
             self.left.add(kind)
@@ -83,3 +84,10 @@ class Sweep:
             oldest_due_at=None if self._oldest_due_at is None else int(self._oldest_due_at),
             left=sorted(self.left),
         )
+
+
+def _give_way(error: Exception) -> None:
+    """A library may answer a cancel with an error of its own; a sweeper that is to end would then go on for ever."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error

@@ -98,8 +98,10 @@ class Database:
             await connection.execute(text(f"PRAGMA busy_timeout = {COMPACT_TIMEOUT_MS}"))
             try:
                 is_busy, _, _ = (await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))).one()
-            finally:
-                await connection.execute(text(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}"))
+            except BaseException:  # of a cancelled call nothing more can be asked here: it would hide that it was
+                await connection.invalidate()
+                raise
+            await connection.execute(text(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}"))
         if is_busy:
             raise DatabaseUnavailable
 

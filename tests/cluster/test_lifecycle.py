@@ -1,4 +1,5 @@
 import asyncio
+import random
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
@@ -117,6 +118,15 @@ async def test_the_sweeper_outlives_a_sweep_that_fails(edge: Edge, monkeypatch: 
     monkeypatch.setattr(lifecycle, "MINUTE_S", 0.01)
     async with sweeping(edge):
         await asyncio.wait_for(second_sweep.wait(), 5)
+
+
+async def test_a_sweeper_that_is_to_end_ends_wherever_it_is(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("EARLY_S", "MINUTE_S", "HOUR_S"):
+        monkeypatch.setattr(lifecycle, name, 0.01)
+    choice = random.Random(5)
+    for _ in range(40):
+        async with asyncio.timeout(10), sweeping(edge):
+            await asyncio.sleep(choice.uniform(0, 0.1))
 
 
 async def test_canaries_and_later_minutes_stay(edge: Edge) -> None:
