@@ -1,12 +1,13 @@
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing, suppress
 from datetime import date
 from functools import partial
 from pathlib import Path
 from threading import enumerate as enumerate_threads
 from time import monotonic
+from types import NoneType
 from typing import cast
 
 import pytest
@@ -159,3 +160,20 @@ async def test_compacting_lets_the_space_of_deleted_rows_be_used_again(database:
     if not database.overwrites:
         dead = text("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'session'")
         assert await database.read(lambda db: db.scalar(dead)) == 0
+
+
+async def test_a_cancelled_compact_is_cancelled_and_nothing_else(tmp_path: Path) -> None:
+    database = Database(open_engine(f"sqlite+aiosqlite:///{tmp_path}/sfumato.db"))
+    await database.compact()
+    ended = [await _cut_off(database.compact(), turns) for turns in range(60)]
+    assert {type(error) for error in ended} == {asyncio.CancelledError, NoneType}
+    await database.close()
+
+
+async def _cut_off(work: Coroutine[None, None, None], turns: int) -> BaseException | None:
+    task = asyncio.create_task(work)
+    for _ in range(turns):
+        await asyncio.sleep(0.0001)
+    task.cancel()
+    [ended] = await asyncio.gather(task, return_exceptions=True)
+    return ended
