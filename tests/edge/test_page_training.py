@@ -1,5 +1,6 @@
 """The choice about training on the page, in a real browser: for one picture, and what the browser's own signal does."""
 
+import asyncio
 import base64
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,8 +37,12 @@ class House:
     generator: PacedGenerator
 
     async def drawn(self, visitor: Visitor) -> GenerateRequest:
+        before = len(self.generator.requests)
         await visitor.ask("a red apple")
         self.generator.let(12)
+        async with asyncio.timeout(10):
+            while len(self.generator.requests) == before:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         await expect(visitor.page.get_by_role("timer")).to_be_visible()
         return self.generator.requests[-1]
 

@@ -371,6 +371,7 @@ async def test_bad_requests_alone_do_not_make_a_device_dead(rig: Rig):
 
 
 async def test_a_store_that_is_down_fails_the_request(rig: Rig, tmp_path: Path):
+    (tmp_path / "objects").rmdir()
     (tmp_path / "objects").write_text("a file in its place")
     events = await rig.run(request())
     last = events[-1]

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from edge.db.rows import JobRow, SessionRow
 from edge.domain.requests import MAX_SEED
+from edge.routes.strict_body import PICTURE_BODY_BYTES
 from tests.edge.edges import Edge
 
 GENERATE = "/v1/images/generations"
@@ -125,7 +126,7 @@ async def test_an_empty_body_is_a_mistake(edge: Edge) -> None:
 
 
 async def test_a_body_over_the_limit_is_refused(edge: Edge) -> None:
-    reply = await edge.client.post(GENERATE, content=b" " * (512 * 1024 + 1), headers=JSON)
+    reply = await edge.client.post(GENERATE, content=b" " * (PICTURE_BODY_BYTES + 1), headers=JSON)
     assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
     await assert_nothing_happened(edge)
 
