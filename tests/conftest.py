@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -14,6 +15,13 @@ from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
 from tests.servers import S3Server, ServerMissing, postgresql, seaweedfs, valkey
 
+STARTS_RAY = {
+    "cluster/test_serving.py",
+    "cluster/test_up.py",
+    "promises/test_no_route_out.py",
+    "promises/test_up.py",
+    "serve_app/test_replica.py",
+}
 GPU_TESTS = pytest.StashKey[list[str]]()
 
 
@@ -89,10 +97,33 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[GPU_TESTS] = []
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where workers share the tests, one runs a whole file; one alone all that start a real Ray, which begin first."""
+    items.sort(key=lambda item: not _starts_ray(item))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ray" if _starts_ray(item) else item.path.as_posix()))
+
+
+def _starts_ray(item: pytest.Item) -> bool:
+    return item.path.relative_to(item.config.rootpath / "tests").as_posix() in STARTS_RAY
+
+
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.config.stash[GPU_TESTS].append(item.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Of a worker, whose words nobody sees."""
+    if (told := getattr(session.config, "workeroutput", None)) is not None:
+        told["gpu_tests"] = session.config.stash[GPU_TESTS]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[GPU_TESTS] = getattr(node, "workeroutput", {}).get("gpu_tests", [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
