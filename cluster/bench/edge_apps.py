@@ -1,5 +1,5 @@
-"""The applications of D1 to D3: the edge over a generator that costs nothing, a handler that does nothing, and one that
-only counts, in our way and in Litestar's."""
+"""The applications of D1 to D4: the edge over a generator that costs nothing and over Ray Serve, a handler that does
+nothing, and one that only counts, in our way and in Litestar's."""
 
 import hashlib
 import os
@@ -19,6 +19,7 @@ from edge.domain.limits.networks import networks_of
 from edge.domain.limits.proof import Proofs
 from edge.domain.limits.shared import SharedLimiter
 from edge.domain.owner import Owner, OwnerId
+from edge.gateway import RayServeGateway
 from edge.guards.client_address import client_address
 from edge.guards.limits import limit_headers
 from edge.settings import Settings
@@ -49,6 +50,14 @@ def jobs_app() -> Litestar:
     configure_logging()
     settings = Settings.from_env(os.environ)
     return build_edge(settings, with_limits(load_policies(settings.policies), PLENTY), InstantGenerator())
+
+
+def served_app() -> Litestar:
+    """Over the Ray Serve of SFUMATO_SERVE_URL."""
+    configure_logging()
+    settings = Settings.from_env(os.environ)
+    gateway = RayServeGateway(settings.serve_url, settings.serve_secret)
+    return build_edge(settings, with_limits(load_policies(settings.policies), PLENTY), gateway)
 
 
 def limited_app() -> Litestar:

@@ -95,7 +95,7 @@ async def measure_start(rounds: int) -> list[Figure]:
 
 async def measure_added_latency(stage: Stage, engine: Engine, rounds: int) -> Figure:
     edge_ms, engine_ms = list[float](), list[float]()
-    async with edge_process(EDGE, "/readyz", {"SFUMATO_SERVE_URL": stage.serve_url}) as server:
+    async with edge_process(granian("served_app"), "/readyz", {"SFUMATO_SERVE_URL": stage.serve_url}) as server:
         async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
             await keep_session(client)
             for _ in range(rounds):
