@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import CursorResult, Delete, Update
+from sqlalchemy import CursorResult, Delete, Table, Update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -39,8 +40,14 @@ def upsert(db: Session, row: type[RowT], *, key: Mapping[str, object], values: M
 
 
 def add_missing(db: Session, row: type[RowT], values: Mapping[str, object]) -> None:
-    """Insert, unless its key is there."""
-    db.execute(_insert(db, row).values(dict(values)).on_conflict_do_nothing())
+    """Insert, unless its key is there. Asked with each job: the statement is made once."""
+    db.connection().execute(_insert_missing(db.get_bind().dialect.name, row), values)
+
+
+@cache
+def _insert_missing(dialect: str, row: type[Base]) -> sqlite.Insert | postgresql.Insert:
+    table = cast("Table", row.__table__)
+    return (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table).on_conflict_do_nothing()
 
 
 def _insert(db: Session, row: type[RowT]) -> sqlite.Insert | postgresql.Insert:

@@ -22,7 +22,7 @@ from edge.routes.documented import api_errors
 from edge.routes.generation_events import follow_ended, follow_job
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.replies import Generation, Generations, Quote
-from edge.routes.shown_jobs import queue_headers, shown
+from edge.routes.shown_jobs import just_accepted, queue_headers, shown
 from edge.routes.sse import EventStream
 from edge.routes.strict_body import PICTURE_BODY_BYTES, StrictBody
 from edge.services import Services
@@ -62,7 +62,7 @@ async def create_generation(
     unwatched = bool(data.cancel_when_unwatched)
     start = partial(services.runs.start_job, caller, order, cancel_when_unwatched=unwatched)
     run = await start_charged(request, services, order.n, start)
-    [reply] = await shown([run.job], caller, services)
+    reply = await just_accepted(run.job, caller, services)
     return Response(reply, headers={"Location": f"/v1/generations/{run.job_id}", **queue_headers(reply.queue)})
 
 

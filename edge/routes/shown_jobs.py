@@ -22,6 +22,12 @@ async def shown(page: Sequence[JobRow], caller: Caller, services: Services) -> l
     ]
 
 
+async def just_accepted(job: JobRow, caller: Caller, services: Services) -> Generation:
+    """Nothing of it has been drawn: no row is read."""
+    told = await services.hub.last_states([JobId(job.id)])
+    return generation(job, [], told.get(JobId(job.id)), caller, services)
+
+
 def queue_headers(queue: Queue | None) -> dict[str, str]:
     if queue is None:
         return {}
