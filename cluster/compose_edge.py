@@ -51,9 +51,9 @@ def build_services(
     store = open_store(settings.store)
     keyring = Keyring(settings.secret)
     counter_store = open_counter_store(settings.valkey_url) if settings.valkey_url else None
-    hub = _hub(counter_store, policies.retention.classes.job_events.duration.total_seconds())
-    prompts = PromptSealer(database, policies.retention.classes.moderation_prompt.duration.total_seconds())
-    forget_after_s = policies.retention.classes.job_state.duration.total_seconds()
+    hub = _hub(counter_store, policies.retention.classes.job_events.duration_s)
+    prompts = PromptSealer(database, policies.retention.classes.moderation_prompt.duration_s)
+    forget_after_s = policies.retention.classes.job_state.duration_s
     terms = terms_of(policies, settings.training_key)
     conductor = Conductor(generator, database, store, keyring, clock, forget_after_s)
     runs = Runs(conductor, database, hub, keyring, prompts, policies, terms, clock, unwatched_s)
@@ -71,7 +71,7 @@ def build_services(
         gate=Gate(_limiter(counter_store), policies.plans, proofs, clock),
         keyring=keyring,
         known_keys=known_keys,
-        rotation=Rotation(database, policies.retention.classes.session.duration.total_seconds(), clock),
+        rotation=Rotation(database, policies.retention.classes.session.duration_s, clock),
         prompts=prompts,
         runs=runs,
         signer=signer,

@@ -108,7 +108,7 @@ async def _withdraw_orphans(sweep: Sweep) -> None:
         store=sweep.parts.store,
         database=sweep.parts.database,
         now=sweep.now,
-        forget_after_s=retention.classes.proofs.duration.total_seconds(),
+        forget_after_s=retention.classes.proofs.duration_s,
     )
     sweep.note("withdrawn copies", len(withdrawn.copies))
 
@@ -143,7 +143,7 @@ async def _fail_lost_jobs(sweep: Sweep) -> None:
 
 
 async def _forget_sessions(sweep: Sweep) -> None:
-    idle_s = sweep.parts.policies.retention.classes.session.duration.total_seconds()
+    idle_s = sweep.parts.policies.retention.classes.session.duration_s
     forget = partial(forget_idle_sessions, now=sweep.now, idle_s=idle_s, limit=BATCH)
     forgotten = 0
     while count := await sweep.parts.database.write(forget):
@@ -164,7 +164,7 @@ async def _destroy_day_keys(sweep: Sweep) -> None:
 async def _shorten(sweep: Sweep) -> None:
     """What was written while the policy allowed more."""
     classes = sweep.parts.policies.retention.classes
-    prompt_s, copy_s = (kept.duration.total_seconds() for kept in (classes.moderation_prompt, classes.training_copy))
+    prompt_s, copy_s = (kept.duration_s for kept in (classes.moderation_prompt, classes.training_copy))
     while await sweep.parts.database.write(partial(shorten_prompts, now=sweep.now, kept_for_s=prompt_s, limit=BATCH)):
         pass
     while await sweep.parts.database.write(partial(shorten_consents, kept_for_s=copy_s, limit=BATCH)):

@@ -50,7 +50,7 @@ def answer(request_id: str, /, *, text: str) -> None:
     with one_line(SettingsError, DatabaseUnavailable, PolicyError, NotFound, BadInput):
         place = os.environ.get("SFUMATO_POLICIES")
         kept = load_policies(Path(place) if place else None).retention.classes.rights_request
-        forget_after_s = kept.duration.total_seconds()
+        forget_after_s = kept.duration_s
         close = partial(answer_request, request_id=request_id, answer=words, now=time(), forget_after_s=forget_after_s)
         asyncio.run(_write(os.environ, close))
     print("answered")  # noqa: T201  its answer

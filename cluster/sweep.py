@@ -47,7 +47,7 @@ class Sweep:
     @property
     def forget_after_s(self) -> float:
         """How long a job's bare state outlives its last picture."""
-        return self.parts.policies.retention.classes.job_state.duration.total_seconds()
+        return self.parts.policies.retention.classes.job_state.duration_s
 
     async def item(self, kind: str, work: Awaitable[None], *, due_at: float | None = None) -> None:
         """Never raises. `due_at`: since when what this item removes should be gone."""

@@ -92,10 +92,10 @@ def create_app(services: Services) -> Litestar:
 
 @asynccontextmanager
 async def _open(services: Services, _: Litestar) -> AsyncGenerator[None]:
-    await migrate(services.database.engine)
-    if services.counter_store is not None:
-        await require_forgetful(services.counter_store)
     try:
+        await migrate(services.database.engine)
+        if services.counter_store is not None:
+            await require_forgetful(services.counter_store)
         async with services.gate, services.runs:
             yield
     finally:

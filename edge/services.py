@@ -50,7 +50,7 @@ class Services:
 
     @property
     def session_idle_s(self) -> float:
-        return self.policies.retention.classes.session.duration.total_seconds()
+        return self.policies.retention.classes.session.duration_s
 
     @property
     def training(self) -> Terms:

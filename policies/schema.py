@@ -79,6 +79,10 @@ class Kept(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ValueError(f"kept until {self.kept_until}, not for a time")
         return self.kept_for
 
+    @property
+    def duration_s(self) -> float:
+        return self.duration.total_seconds()
+
 
 class KeptClasses(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Every class there is. Code that stores something names its class here, by attribute."""

@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter, time
@@ -25,6 +25,7 @@ from serve_app.contract import Succeeded
 from serve_app.engine import Engine
 
 CLIENTS = 16
+WARM_S = 0.5
 START_LIMIT_S = 60.0
 POLL_S = 0.01
 LATENCY_CALLS = 15  # a round
@@ -136,11 +137,15 @@ async def measure_accepted_jobs(rounds: int, seconds: float) -> Figure:
 async def _accepted_per_core_s(server: Server, seconds: float) -> float:
     async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
         await keep_session(client)
-        await accept_until(client, perf_counter() + 0.5)  # warm
-        before_s = server.cpu_s()
-        until_s = perf_counter() + seconds
-        accepted = sum(await asyncio.gather(*(accept_until(client, until_s) for _ in range(CLIENTS))))
-        return accepted / (server.cpu_s() - before_s)
+        return await per_core_s(server, seconds, lambda until_s: accept_until(client, until_s))
+
+
+async def per_core_s(server: Server, seconds: float, ask: Callable[[float], Awaitable[int]]) -> float:
+    """Replies by the server's processor seconds. `ask` counts the replies of one client until then."""
+    await ask(perf_counter() + WARM_S)
+    before_s, until_s = server.cpu_s(), perf_counter() + seconds
+    answered = sum(await asyncio.gather(*(ask(until_s) for _ in range(CLIENTS))))
+    return answered / (server.cpu_s() - before_s)
 
 
 async def accept_until(client: httpx2.AsyncClient, until_s: float) -> int:

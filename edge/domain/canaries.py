@@ -84,7 +84,7 @@ def _planted_since(db: Session, since: int) -> Sequence[str]:
 
 def _add(db: Session, canary_id: str, key: str, rule: LifecycleRule, now: float, policies: Policies) -> None:
     late_s = policies.retention.canaries.late_after_hours * HOUR_S
-    kept_for_s = policies.retention.classes.canary.duration.total_seconds()
+    kept_for_s = policies.retention.classes.canary.duration_s
     db.add(
         CanaryRow(
             id=canary_id,

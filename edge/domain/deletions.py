@@ -287,11 +287,11 @@ class Deletions:
 
     @property
     def _forget_job_after_s(self) -> float:
-        return self.policies.retention.classes.job_state.duration.total_seconds()
+        return self.policies.retention.classes.job_state.duration_s
 
     @property
     def _keep_proof_s(self) -> float:
-        return self.policies.retention.classes.proofs.duration.total_seconds()
+        return self.policies.retention.classes.proofs.duration_s
 
 
 def _erase_session(db: Session, owner: Owner) -> int:

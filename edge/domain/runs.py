@@ -175,7 +175,7 @@ class Runs:
 
     @property
     def _forget_after_s(self) -> float:
-        return self._policies.retention.classes.job_state.duration.total_seconds()
+        return self._policies.retention.classes.job_state.duration_s
 
     async def _tick_for_ever(self) -> None:
         while True:

@@ -127,8 +127,8 @@ def terms_of(policies: Policies, public_key: bytes | None) -> Terms:
         mode=retention.training.mode,
         ground=retention.training.ground,
         class_days=retention.training_backstop_days,
-        kept_for_s=int(retention.classes.training_copy.duration.total_seconds()),
-        proofs_kept_for_s=retention.classes.proofs.duration.total_seconds(),
+        kept_for_s=int(retention.classes.training_copy.duration_s),
+        proofs_kept_for_s=retention.classes.proofs.duration_s,
         public_key=public_key,
     )
 
