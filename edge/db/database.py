@@ -7,7 +7,7 @@ session, must not keep it, and may be run a second time when a neighbour's failu
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Generic, TypeVar
 
 from asyncpg import PostgresError
@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from edge.db.rows import Base
 from edge.db.statements import Share
@@ -30,6 +30,7 @@ MAX_SHARED = 256
 BUSY_TIMEOUT_MS = 5_000  # how long one waits for another's lock
 ANSWER_S = 15.0  # whoever waits longer than this hears that there is no answer
 CONNECT_S = 5.0
+RETURN_POLL_S = 0.01
 POSTGRESQL = {
     "timeout": CONNECT_S,
     "server_settings": {
@@ -61,15 +62,18 @@ class Database:
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
         self._pending: deque[_Pending[object]] = deque()
         self._writing: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     async def read(self, work: Work[T]) -> T:
         """Raises DatabaseUnavailable."""
+        self._require_open()
         async with _in_time():
             async with self._sessions() as session:
                 return await session.run_sync(work)
 
     async def write(self, work: Work[T]) -> T:
         """Returns when it is durable. Raises what the work raises, or DatabaseUnavailable: then nothing of it is."""
+        self._require_open()
         pending = _Pending(work)
         self._pending.append(pending)  # pyright: ignore[reportArgumentType]
         if self._writing is None:
@@ -87,6 +91,7 @@ class Database:
 
         That is also raised where a reader still looks at the rows as they were: nobody waits for it.
         """
+        self._require_open()
         with or_unavailable():
             if self.overwrites:
                 await self._empty_log()
@@ -112,9 +117,24 @@ class Database:
             await vacuuming.execute(text(f"VACUUM (SKIP_LOCKED) {tables}"))
 
     async def close(self) -> None:
+        """Nothing begins any more; what is under way finishes: a connection that came back later would stay open."""
+        self._is_closed = True
         if self._writing is not None:
             await self._writing
+        with suppress(TimeoutError):  # of a database that hangs
+            async with asyncio.timeout(ANSWER_S):
+                while self._is_in_use:  # noqa: ASYNC110  a pool tells nobody that it is whole again
+                    await asyncio.sleep(RETURN_POLL_S)
         await self.engine.dispose()
+
+    @property
+    def _is_in_use(self) -> bool:
+        pool = self.engine.pool
+        return isinstance(pool, QueuePool) and pool.checkedout() > 0
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise DatabaseUnavailable
 
     async def _write_pending(self) -> None:
         try:

@@ -43,6 +43,28 @@ async def test_writes_that_arrive_together_share_a_commit(database: Database) ->
     assert len(commits) <= 2
 
 
+async def test_closing_waits_for_what_is_under_way_and_lets_nothing_begin(tmp_path: Path) -> None:
+    """A connection that came back after the pool was disposed of would stay open for ever."""
+    database = Database(open_engine(f"sqlite+aiosqlite:///{tmp_path}/closing.db"))
+    opened: list[object] = []
+    closed: list[object] = []
+    event.listen(database.engine.sync_engine, "connect", lambda connection, _: opened.append(connection))
+    event.listen(database.engine.sync_engine, "close", lambda connection, _: closed.append(connection))
+    await migrate(database.engine)
+    reads = [asyncio.create_task(ids(database)) for _ in range(3)]
+    write = asyncio.create_task(database.write(touch("a")))
+    await asyncio.sleep(0)
+    await database.close()
+    await asyncio.gather(*reads, write)
+    assert len(opened) == len(closed) > 1
+    with pytest.raises(DatabaseUnavailable):
+        await ids(database)
+    with pytest.raises(DatabaseUnavailable):
+        await database.write(touch("b"))
+    with pytest.raises(DatabaseUnavailable):
+        await database.compact()
+
+
 async def test_one_failing_write_undoes_no_other(database: Database) -> None:
     def broken(db: Session) -> None:
         db.add(SessionRow(id="broken"))
