@@ -64,7 +64,8 @@ async def visitor(browser: Browser, house: House) -> AsyncIterator[Visitor]:
 
 async def test_a_picture_comes_out_of_the_smoke_step_by_step(visitor: Visitor, house: House) -> None:
     page = visitor.page
-    await visitor.ask("a red apple on a blue background")
+    async with page.expect_response("**/events"):  # what is drawn is shown to those who look at that moment
+        await visitor.ask("a red apple on a blue background")
     await expect(page.locator("#progress")).to_have_text("3rd in line, about 8 s")
 
     drawn = page.get_by_role("img", name="A picture that is being drawn")
