@@ -9,7 +9,9 @@ Documented = dict[int, ResponseSpec]
 _MEANINGS = {
     400: "A parameter is wrong; `param` names it.",
     401: "The key or session is unknown, was ended, or has expired.",
-    403: "The request came from another site, or the key lacks the scope that the message names.",
+    403: "The request came from another site; or the key lacks the scope that the message names; or very many ask for "
+    "pictures and this caller has no key: `challenge` is ALTCHA's (version 2), and base64 of the JSON object "
+    "`{challenge, solution}` goes into the header `Sfumato-Proof`.",
     404: "Unknown, or somebody else's.",
     409: "It was cancelled meanwhile, by `DELETE /v1/generations/{id}`.",
     410: "It was here and is gone.",

@@ -16,8 +16,7 @@ export async function call(method, path, body = undefined, options = {}) {
     return await ask(method, path, body, options);
   } catch (error) {
     if (error.code !== "proof_of_work_required" || !error.challenge) throw error;
-    const proof = await solve(error.challenge);
-    options.signal?.throwIfAborted();
+    const proof = await solve(error.challenge, options.signal);
     return ask(method, path, body, options, { "Sfumato-Proof": proof });
   }
 }

@@ -5,6 +5,8 @@ import { call, refusal, Refusal, unreachable } from "./api.js";
 
 const ENDINGS = ["succeeded", "failed", "blocked", "cancelled"];
 const MAX_PREVIEWS = 12;
+const RETRY_MS = 1000;
+const MOST_REFUSALS = 12; // in a row: by then the server cancels what nobody listens to
 
 export async function drawKept(order, watch, signal) {
   const wish = { ...order, partial_images: Math.min(MAX_PREVIEWS, order.steps), cancel_when_unwatched: true };
@@ -17,34 +19,56 @@ export async function drawKept(order, watch, signal) {
   return { isCancelled: job.status === "cancelled", isTruncated: job.truncated };
 }
 
-function follow(path, watch, signal) {
+/** A stream that breaks is opened again by the browser; one that is refused, by us: an edge may just be going. */
+async function follow(path, watch, signal) {
+  signal.addEventListener("abort", () => {
+    call("DELETE", path).catch(() => {}); // unheard, the server cancels by itself: nobody listens any more
+  });
+  for (let refusals = 0; refusals < MOST_REFUSALS; refusals += 1) {
+    const { ended, wasOpen } = await listen(path, watch, signal);
+    const job = ended ?? (await stateOf(path));
+    if (ENDINGS.includes(job?.status)) return job;
+    if (wasOpen) refusals = 0;
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+  throw navigator.onLine ? new Refusal("The connection to this drawing was lost.", { code: "lost" }) : unreachable();
+}
+
+/** Until the end, which is `ended`, or until the stream is refused. */
+async function listen(path, watch, signal) {
   const events = new EventSource(`${path}/events`);
   const heard = (name, tell) => events.addEventListener(name, (event) => tell(JSON.parse(event.data)));
   heard("queued", (queue) => watch.queued(queue));
   heard("step", (step) => watch.step(step));
   heard("preview", (preview) => watch.preview(preview.index, dataUrl(preview)));
   heard("image", ({ index, image }) => image && watch.image(index, image));
-  events.addEventListener("open", () => watch.interrupted(false));
-
-  const ended = new Promise((resolve, reject) => {
+  let wasOpen = false;
+  events.addEventListener("open", () => {
+    wasOpen = true;
+    watch.interrupted(false);
+  });
+  const ended = await new Promise((resolve) => {
     for (const name of ENDINGS) heard(name, resolve);
     events.addEventListener("error", () => {
       watch.interrupted(true);
-      if (events.readyState === EventSource.CLOSED) stateOf(path).then(resolve, reject);
+      if (events.readyState === EventSource.CLOSED) resolve(null);
     });
-    signal.addEventListener("abort", () => {
-      call("DELETE", path).catch(() => {}); // unheard, the server cancels by itself: nobody listens any more
-      resolve({ status: "cancelled", images: [] });
-    });
+    const cancelled = () => resolve({ status: "cancelled", images: [] });
+    if (signal.aborted) cancelled();
+    signal.addEventListener("abort", cancelled);
   });
-  return ended.finally(() => events.close());
+  events.close();
+  return { ended, wasOpen };
 }
 
-/** The stream was refused or is over: ask once how the job stands. */
+/** How the job stands; null where that cannot be said now. */
 async function stateOf(path) {
-  const job = await (await call("GET", path)).json();
-  if (ENDINGS.includes(job.status)) return job;
-  throw navigator.onLine ? new Refusal("The connection to this drawing was lost.", { code: "lost" }) : unreachable();
+  try {
+    return await (await call("GET", path)).json();
+  } catch (error) {
+    if (error.code && error.code !== "unreachable" && !error.retryAfterS) throw error;
+    return null;
+  }
 }
 
 export function dataUrl({ b64_json, output_format }) {

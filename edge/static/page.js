@@ -36,8 +36,9 @@ async function draw(order) {
     end(pictures, before, isCancelled ? "Cancelled" : finished(pictures.length, order));
     if (isTruncated) trouble.note("Only the beginning of your prompt was read; shorter works better here.");
   } catch (error) {
-    end(pictures, before, "");
-    if (error.name !== "AbortError") complain(error, order);
+    const isCancelled = error.name === "AbortError";
+    end(pictures, before, isCancelled ? "Cancelled" : "");
+    if (!isCancelled) complain(error, order);
   }
 }
 

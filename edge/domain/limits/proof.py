@@ -18,6 +18,10 @@ from edge.errors import ProofRequired
 ALGORITHM = "PBKDF2/SHA-256"
 LIVES_S = 300
 MOST_CHARACTERS = 2_000
+ASKED = (
+    "very many are asking: solve `challenge`, as any ALTCHA library does, and send challenge and solution in the "
+    "header `Sfumato-Proof`; an API key needs none"
+)
 ONCE = Window("proof", 1, 10 * MINUTE_MS)  # counts for at least as long as a challenge lives
 
 
@@ -33,7 +37,7 @@ class Proofs:
     async def use_of(self, solution: str | None) -> Take:
         """What is to be taken with the pictures. Raises ProofRequired, with another challenge."""
         if solution is None:
-            raise self.required("very many are asking: solve the challenge and send the solution as `Sfumato-Proof`")
+            raise self.required(ASKED)
         payload = _payload(solution)
         if payload is None or not await asyncio.to_thread(self._is_solved, payload):
             raise self.required("that is no solution of a challenge of ours that is still open")

@@ -13,6 +13,7 @@ from httpx2 import Response
 
 from policies.load import load_policies
 from policies.schema import Policies
+from tests.edge.accounts import bearer, new_key
 from tests.edge.edges import Clock, Edge, make_edge
 
 BUDGET = 100
@@ -53,6 +54,16 @@ def solved(challenge: dict[str, Any]) -> str:
 async def with_proof(edge: Edge, proof: str, **fields: object) -> Response:
     body = {"prompt": "a red apple", **fields}
     return await edge.client.post("/v1/images/generations", json=body, headers={"sfumato-proof": proof})
+
+
+async def test_whoever_is_asked_is_told_what_to_do_and_who_is_spared(busy: Edge) -> None:
+    reply = await busy.submit()
+    message = reply.json()["error"]["message"]
+    assert "`challenge`" in message
+    assert "ALTCHA" in message
+    assert "`Sfumato-Proof`" in message
+    busy.client.headers |= bearer(await new_key(busy))
+    assert (await busy.submit()).status_code == 202
 
 
 async def test_a_solution_is_good_for_one_call(busy: Edge) -> None:
