@@ -210,9 +210,10 @@ async def recheck_receipts(now: float, store: ObjectStore, database: Database) -
     Raises DatabaseUnavailable, StoreUnavailable: then some wait for the next time.
     """
     receipts, found = 0, 0
+    listed: dict[str, set[str]] = {}
     while rows := await database.read(partial(_due_for_a_look, now=now)):
         kept = {row.id: _still_watched(row, now) for row in rows}
-        there = await _found(kept.values(), store)
+        there = await _found(kept.values(), store, listed)
         await store.delete(sorted(there))
         await database.write(partial(_note_look, kept=kept, there=there, now=now))
         receipts += len(rows)
@@ -237,12 +238,15 @@ def _still_watched(row: ReceiptRow, now: float) -> list[WatchedKey]:
     return [key for key in keys if key.until_at > now]
 
 
-async def _found(watched: Iterable[Sequence[WatchedKey]], store: ObjectStore) -> set[str]:
-    """One listing for each minute, however many receipts share it."""
+async def _found(watched: Iterable[Sequence[WatchedKey]], store: ObjectStore, listed: dict[str, set[str]]) -> set[str]:
+    """One listing for each minute, however many receipts share it: `listed` holds those that were made before."""
     wanted = {each.key for keys in watched for each in keys}
     there: set[str] = set()
     for minute in sorted({key.rpartition("/")[0] for key in wanted}):
-        there |= wanted.intersection(await store.keys(f"{minute}/"))
+        if minute not in listed:
+            listed[minute] = set(await store.keys(f"{minute}/"))
+        there |= wanted & listed[minute]
+        listed[minute] -= wanted
     return there
 
 

@@ -148,6 +148,22 @@ async def test_each_receipt_is_looked_after_once_an_hour(edge: Edge) -> None:
     assert (await look(edge))[0] == 3
 
 
+async def test_a_minute_that_many_receipts_share_is_listed_once(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    list_keys, listed = edge.services.store.keys, list[str]()
+
+    async def noted(prefix: str) -> list[str]:
+        listed.append(prefix)
+        return await list_keys(prefix)
+
+    monkeypatch.setattr("edge.domain.receipts.BATCH", 2)
+    monkeypatch.setattr(edge.services.store, "keys", noted)
+    for number in range(5):
+        await issue(edge, stored_key(edge, number=number), receipt_id=f"{number:032x}")
+    await edge.services.store.put(stored_key(edge, number=4), b"not gone")
+    assert await look(edge) == (5, 1)
+    assert len(listed) == 1
+
+
 async def test_the_keys_are_forgotten_when_nothing_can_be_there_any_more(edge: Edge) -> None:
     key = stored_key(edge)
     await issue(edge, key)
