@@ -18,7 +18,7 @@ from cluster.store_init import check_store
 from cluster.sweep import ITEM_S, Parts, Sweep
 from edge.domain.canaries import forget_canaries, look_for_canaries, plant_canaries
 from edge.domain.erasure import BATCH, due, erase_images, oldest_due
-from edge.domain.jobs import fail_lost_jobs, forget_jobs
+from edge.domain.jobs import fail_lost_jobs, forget_jobs, shorten_jobs
 from edge.domain.leader import candidate
 from edge.domain.prompts import forget_prompt_reads, forget_prompts, shorten_prompts
 from edge.domain.receipts import forget_receipts, recheck_receipts
@@ -168,6 +168,9 @@ async def _shorten(sweep: Sweep) -> None:
     while await sweep.parts.database.write(partial(shorten_prompts, now=sweep.now, kept_for_s=prompt_s, limit=BATCH)):
         pass
     while await sweep.parts.database.write(partial(shorten_consents, kept_for_s=copy_s, limit=BATCH)):
+        pass
+    jobs = partial(shorten_jobs, now=sweep.now, forget_after_s=sweep.forget_after_s, limit=BATCH)
+    while await sweep.parts.database.write(jobs):
         pass
 
 

@@ -174,6 +174,16 @@ def forget_jobs(db: Session, now: float, limit: int) -> int:
     return changed(db, delete(JobRow).where(JobRow.id.in_(due)))
 
 
+def shorten_jobs(db: Session, now: float, forget_after_s: float, limit: int) -> int:
+    """Those that ended while the policy kept a job's state for longer: how many. When a picture went that is there no
+    more, nobody knows: what is left of such a job goes as if that had been now, and nothing goes later than it did."""
+    at = {"at": int(now), "forget_after_s": int(forget_after_s)}
+    longer = select(_jobs.c.id).where(_jobs.c.forget_at > _FORGET_AT).limit(limit)
+    return (
+        db.connection().execute(update(_jobs).where(_jobs.c.id.in_(longer)).values(forget_at=_FORGET_AT), at).rowcount
+    )
+
+
 def _begin_all(db: Session, jobs: Sequence[JobRow]) -> list[None]:
     db.connection().execute(_BEGIN, [{"of_job": job.id, "of_epoch": job.epoch} for job in jobs])
     return [None] * len(jobs)
