@@ -28,7 +28,7 @@ from serve_app.errors import ModelUnavailable, ReplicaLost
 log = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
-SILENCE_S = 120.0  # a waiting request hears of its position twice a second while anything steps
+SILENCE_S = 120.0  # whoever waits hears something every half minute while anything steps
 RETRY_AFTER_S = 5.0
 
 

@@ -69,7 +69,8 @@ class GenerateRequest(Struct, frozen=True):
     """`n` images of one prompt. Image `i` has seed `seed + i`.
 
     `previews` is how many partial images each image sends on its way; `inline` asks for the bytes in the reply;
-    `store` is None where nothing may be stored, `training` where nothing may be copied for training.
+    `store` is None where nothing may be stored, `training` where nothing may be copied for training. `news_every_s`:
+    how rarely the queue and the steps may be told, by a caller who only waits for the end.
     """
 
     job_id: str
@@ -90,6 +91,7 @@ class GenerateRequest(Struct, frozen=True):
     store: StoreOrder | None = None
     wire: int = WIRE_VERSION
     training: TrainingOrder | None = None
+    news_every_s: float = 0.0
 
 
 # Events, in the order of a request's life ----------------------------------------------------------------------------

@@ -19,11 +19,11 @@ from serve_app.pipelines.pipeline import AnyPipeline, OutOfMemory, Row, RowSpec
 from serve_app.scheduler import Pass, Scheduler
 from serve_app.step_times import StepTimes, ladder
 from serve_app.traffic import Ticket
-from serve_app.work import Work, check
+from serve_app.work import QUEUE_NEWS_S, Work, check
 
 log = logging.getLogger(__name__)
 
-QUEUE_NEWS_S = 0.5  # how often those who wait hear of their position
+NEWS_PER_S = 40  # to all who wait together: each message costs the cores that step
 START_ROWS = 8  # prompts encoded in one go, or as many as memory was found to hold
 DECODE_ROWS = 8  # pictures decoded in one go: a decoder's memory grows with it
 WARM_ROUNDS = 3
@@ -286,10 +286,11 @@ class Engine:
         now_s = perf_counter()
         if now_s < self._next_news_s:
             return
-        self._next_news_s = now_s + QUEUE_NEWS_S
         with self._lock:
-            for request_id, outlook in self._scheduler.news().items():
-                self._works[request_id].outbox.post(Queued(*outlook))
+            news = self._scheduler.news()
+            for request_id, outlook in news.items():
+                self._works[request_id].tell_place(Queued(*outlook), now_s)
+        self._next_news_s = now_s + max(QUEUE_NEWS_S, len(news) / NEWS_PER_S)
 
     def _hand_over(self, finished: list[tuple[Work, int]]) -> None:
         for first in range(0, len(finished), DECODE_ROWS):

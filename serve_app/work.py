@@ -15,6 +15,7 @@ from serve_app.pipelines.pipeline import BatchKey, Row, RowSpec
 from serve_app.traffic import Demand
 
 PROGRESS_S = 0.1
+QUEUE_NEWS_S = 0.5
 
 
 def check(request: GenerateRequest) -> None:
@@ -29,6 +30,7 @@ def check(request: GenerateRequest) -> None:
         "no seed below 0": request.seed >= 0,
         "a finite guidance": isfinite(request.guidance),
         "a finite weight above 0": isfinite(turn.weight) and turn.weight > 0,
+        "news at some time": isfinite(request.news_every_s) and request.news_every_s >= 0,
         "a place to store for each image": request.store is None or len(request.store.slots) >= request.n,
     }
     if broken := [claim for claim, holds in claims.items() if not holds]:
@@ -60,6 +62,20 @@ class Outbox:
         self._filled.set()
 
 
+class _Pace:
+    """Says yes at once, and then at most every `every_s`."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._last_s = float("-inf")
+
+    def is_due(self, now_s: float) -> bool:
+        if now_s - self._last_s < self._every_s:
+            return False
+        self._last_s = now_s
+        return True
+
+
 class Work:
     """A request, its rows by image index, and what is left of it. Made in the caller's event loop.
 
@@ -77,7 +93,8 @@ class Work:
         self.is_truncated = False
         self.is_over = False
         self._images_left = request.n
-        self._told_s = float("-inf")
+        self._progress = _Pace(max(PROGRESS_S, request.news_every_s))
+        self._queue_news = _Pace(max(QUEUE_NEWS_S, request.news_every_s))
         self._loop = asyncio.get_running_loop()
         self.outbox = Outbox(self._loop)
         self._preview_steps = _preview_steps(request.previews, request.steps)
@@ -86,11 +103,16 @@ class Work:
         self.done_steps += 1
 
     def tell_progress(self, now_s: float) -> None:
-        """At most every `PROGRESS_S`, and at the end: each message costs the machine that steps."""
+        """The first step, then at most so often, and the last where anybody watches: each message costs the machine
+        that steps."""
         total = self.request.steps * self.request.n
-        if self.done_steps == total or now_s - self._told_s >= PROGRESS_S:
-            self._told_s = now_s
+        is_last = self.done_steps == total and not self.request.news_every_s
+        if self._progress.is_due(now_s) or is_last:
             self.outbox.post(Step(self.done_steps, total))
+
+    def tell_place(self, place: Queued, now_s: float) -> None:
+        if self._queue_news.is_due(now_s):
+            self.outbox.post(place)
 
     def preview_due(self, index: int) -> int | None:
         """The number of the partial image that is due for this row now, if one is."""

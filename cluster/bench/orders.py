@@ -1,10 +1,11 @@
-"""The requests that benchmarks send: one image, inline, nothing stored, each caller another visitor."""
+"""The requests that benchmarks send, as plain calls do: one image, inline, nothing stored, each caller a visitor."""
 
 import random
 from collections.abc import Mapping
 from itertools import count
 
 from cluster.bench.load import Arrival, poisson_times
+from edge.domain.orders import CALL_NEWS_S
 from policies.load import model_digest
 from policies.schema import Policies
 from policies.size import parse_size
@@ -44,6 +45,7 @@ class Orders:
             turn=Turn("anonymous", f"visitor-{number}", self._weight, NO_DEADLINE_S),
             previews=previews,
             inline=True,
+            news_every_s=CALL_NEWS_S,
         )
 
     def arrivals(

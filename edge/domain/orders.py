@@ -19,6 +19,7 @@ from policies.schema import MIN_RETENTION, Model, Plan, Policies
 from policies.size import Pixels, parse_size
 from serve_app.contract import GenerateRequest, OutputFormat, Prompt, Slot, StoreOrder, TrainingOrder, Turn
 
+CALL_NEWS_S = 30.0  # a call's reply says nothing of queue and steps; it is only told that somebody is there
 QUALITY_WORDS = {"standard": "medium", "hd": "high"}
 
 
@@ -33,7 +34,7 @@ class Kept(Struct, frozen=True):
 class Order(Struct, frozen=True):
     """One generation, settled. `kept` is None where nothing is stored; `inline` where the reply carries the bytes.
 
-    `training` is the call's own word, if it said one.
+    `training` is the call's own word, if it said one. `news_every_s` as in `GenerateRequest`.
     """
 
     model: str
@@ -51,6 +52,7 @@ class Order(Struct, frozen=True):
     previews: int = 0
     inline: bool = False
     training: Choice | None = None
+    news_every_s: float = 0.0
 
     @property
     def is_kept_for_a_time(self) -> bool:
@@ -65,7 +67,9 @@ def order_images(request: ImageRequest, plan: Plan, policies: Policies, terms: T
     if request.partial_images is not None and not request.stream:
         raise BadInput("`partial_images` needs `stream`", param="partial_images")
     inline = bool(request.stream) or kept is None or request.response_format == "b64_json"
-    return _order(request, plan, policies, terms, kept, previews=request.partial_images or 0, inline=inline)
+    previews = request.partial_images or 0
+    order = _order(request, plan, policies, terms, kept, previews=previews, inline=inline)
+    return msgspec.structs.replace(order, news_every_s=CALL_NEWS_S)
 
 
 def order_job(request: JobRequest, plan: Plan, policies: Policies, terms: Terms) -> Order:
@@ -100,6 +104,7 @@ def engine_request(
         inline=order.inline,
         store=StoreOrder(PREFIX, kept.class_days, kept.seconds, slots) if kept else None,
         training=training,
+        news_every_s=order.news_every_s,
     )
 
 

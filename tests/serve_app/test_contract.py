@@ -70,7 +70,13 @@ COPIED_REQUEST = msgspec.structs.replace(
     store=StoreOrder("img", 2, 86400, [Slot("a" * 32, b"\x01" * 32)]),
     training=TrainingOrder("training", 366, 31_536_000, b"\x04" * 32),
 )
-REQUESTS = {"request": REQUEST, "request_bare": BARE_REQUEST, "request_copied": COPIED_REQUEST}
+QUIET_REQUEST = msgspec.structs.replace(BARE_REQUEST, job_id="gen_3", news_every_s=30.0)
+REQUESTS = {
+    "request": REQUEST,
+    "request_bare": BARE_REQUEST,
+    "request_copied": COPIED_REQUEST,
+    "request_quiet": QUIET_REQUEST,
+}
 EVENTS: dict[str, Event] = {
     "queued": Queued(3, 1.5),
     "step": Step(7, 24),

@@ -259,6 +259,7 @@ async def test_a_job_that_comes_again_after_a_broken_stream_replaces_itself(rig:
         ({"width_px": 0}, "at least one pixel"),
         ({"seed": -1}, "no seed below 0"),
         ({"guidance": float("nan")}, "a finite guidance"),
+        ({"news_every_s": float("nan")}, "news at some time"),
         ({"turn": Turn("anonymous", "t", 0.0, 60.0)}, "a finite weight above 0"),
         ({"n": 2, "store": StoreOrder("img", 1, 60, [])}, "a place to store for each image"),
         ({"wire": WIRE_VERSION + 1}, f"this replica speaks version {WIRE_VERSION} of the wire"),
