@@ -5,12 +5,14 @@ operator set aside is not, whether there is any or not: everyone reads the polic
 """
 
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import get_args
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session
 
+from edge.db.database import Database
 from edge.db.rows import (
     AccountRow,
     ApiKeyRow,
@@ -69,12 +71,21 @@ class Holdings(Struct, frozen=True):
         return sum(each.count for each in self.classes if each.name == name)
 
 
-def holdings(db: Session, owner: Owner, policies: Policies, hub: EventHub, now: float) -> Holdings:
-    mine = select(ImageRow).where(owned(ImageRow, owner), *visible(now)).order_by(ImageRow.created_at.desc())
-    images = list(db.scalars(mine))
+async def streams_of(owner: Owner, database: Database, policies: Policies, hub: EventHub, now: float) -> int:
+    """Generations of whose events some edge can still tell. A store that does not answer tells of none but our own.
+
+    Raises DatabaseUnavailable.
+    """
+    recent = partial(_recent_jobs, owner=owner, since=now - policies.retention.classes.job_events.duration_s)
+    return len(await hub.last_states(await database.read(recent)))
+
+
+def holdings(db: Session, owner: Owner, policies: Policies, streams: int, now: float) -> Holdings:
+    """`streams`: as `streams_of` counts them."""
+    images = images_of_owner(db, owner, now)
     session = db.get(SessionRow, owner.id) if owner.kind == "session" else None
     ends = _all_ends(db, owner, images, session, policies)
-    ends["job_events"] = Ends(_count_streams(db, owner, hub))
+    ends["job_events"] = Ends(streams)
     classes = policies.retention.classes.by_name()
     return Holdings(
         [_held(name, classes[name], ends[name]) for name in classes if name in ends],
@@ -82,6 +93,12 @@ def holdings(db: Session, owner: Owner, policies: Policies, hub: EventHub, now: 
         choice_of(db, owner),
         [row.read_at for row in readings_of(db, owner)],
     )
+
+
+def images_of_owner(db: Session, owner: Owner, now: float) -> list[ImageRow]:
+    """Those that can still be seen, newest first."""
+    mine = select(ImageRow).where(owned(ImageRow, owner), *visible(now)).order_by(ImageRow.created_at.desc())
+    return list(db.scalars(mine))
 
 
 def readings_of(db: Session, owner: Owner) -> list[PromptReadRow]:
@@ -150,11 +167,10 @@ def _session_ends(session: SessionRow | None, idle: timedelta) -> Ends:
     return Ends(1, at, at)
 
 
-def _count_streams(db: Session, owner: Owner, hub: EventHub) -> int:
-    """Generations whose events can still be replayed."""
-    return sum(
-        hub.find(JobId(job_id)) is not None for job_id in db.scalars(select(JobRow.id).where(owned(JobRow, owner)))
-    )
+def _recent_jobs(db: Session, owner: Owner, since: float) -> list[JobId]:
+    """Those that are under way, or ended no longer ago."""
+    is_recent = or_(JobRow.ended_at.is_(None), JobRow.ended_at >= int(since))
+    return [JobId(job_id) for job_id in db.scalars(select(JobRow.id).where(owned(JobRow, owner), is_recent))]
 
 
 def _held(name: str, kept: Kept, ends: Ends) -> HeldClass:

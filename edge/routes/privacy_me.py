@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from edge.db.rows import ImageRow
 from edge.domain.export import Export, ExportedData
 from edge.domain.owner import Owner
-from edge.domain.rights import HeldClass, Readable, holdings, own_rows
+from edge.domain.rights import HeldClass, Readable, holdings, images_of_owner, own_rows, streams_of
 from edge.domain.training import Choice, copies_of
 from edge.errors import BadInput
 from edge.guards.auth import ApiRequest, cookie_name
@@ -76,7 +76,8 @@ class Held(Struct, frozen=True, kw_only=True):
 @get("/", responses=api_errors())
 async def show_held(caller: GivenCaller, services: GivenServices) -> Held:
     now = services.clock()
-    ask = partial(holdings, owner=caller.owner, policies=services.policies, hub=services.hub, now=now)
+    streams = await streams_of(caller.owner, services.database, services.policies, services.hub, now)
+    ask = partial(holdings, owner=caller.owner, policies=services.policies, streams=streams, now=now)
     held = await services.database.read(ask)
     copies = await services.database.read(partial(copies_of, owner=caller.owner))
     return Held(
@@ -105,7 +106,7 @@ async def show_held(caller: GivenCaller, services: GivenServices) -> Held:
 )
 async def export(caller: GivenCaller, services: GivenServices) -> Stream:
     now = services.clock()
-    rows, images = await services.database.read(partial(_all_of, owner=caller.owner, services=services, now=now))
+    rows, images = await services.database.read(partial(_all_of, owner=caller.owner, now=now))
     data = ExportedData(
         made_at=datetime.fromtimestamp(now, UTC).isoformat(),
         owner_kind=caller.owner.kind,
@@ -144,10 +145,8 @@ def no_cookie(services: Services) -> Cookie:
     return Cookie(key=name, value="", max_age=0, path="/", secure=settings.is_https, httponly=True, samesite="lax")
 
 
-def _all_of(
-    db: Session, owner: Owner, services: Services, now: float
-) -> tuple[dict[str, list[dict[str, Readable]]], list[ImageRow]]:
-    return own_rows(db, owner), holdings(db, owner, services.policies, services.hub, now).images
+def _all_of(db: Session, owner: Owner, now: float) -> tuple[dict[str, list[dict[str, Readable]]], list[ImageRow]]:
+    return own_rows(db, owner), images_of_owner(db, owner, now)
 
 
 me_routes = Router(

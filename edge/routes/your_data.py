@@ -18,7 +18,7 @@ from edge.db.rows import ConsentRow, ImageRow, RightsRequestRow
 from edge.domain.deletions import Deletion
 from edge.domain.images import token_for
 from edge.domain.owner import Caller
-from edge.domain.rights import HeldClass, holdings
+from edge.domain.rights import HeldClass, holdings, streams_of
 from edge.domain.rights_requests import MOST_SAID, Kind, Law, RightsRequest, add_request, request_token, requests_of
 from edge.domain.standing import utc_minute
 from edge.domain.training import Asked, Choice, copies_of, decide
@@ -34,6 +34,7 @@ from edge.routes.stored_images import delete_picture
 from edge.routes.training import WORDS, say
 from edge.services import Services
 from policies.publish import in_one_unit
+from policies.schema import Policies
 
 PAGE = "your data"  # what a token of the page's other forms allows
 MOST_SHOWN = 60
@@ -209,11 +210,14 @@ async def _page(
 
 
 async def _belongings(caller: Caller, services: Services) -> Belongings:
-    return await services.database.read(partial(_read_belongings, caller=caller, services=services))
+    now = services.clock()
+    streams = await streams_of(caller.owner, services.database, services.policies, services.hub, now)
+    read = partial(_read_belongings, caller=caller, policies=services.policies, streams=streams, now=now)
+    return await services.database.read(read)
 
 
-def _read_belongings(db: DbSession, caller: Caller, services: Services) -> Belongings:
-    held = holdings(db, caller.owner, services.policies, services.hub, services.clock())
+def _read_belongings(db: DbSession, caller: Caller, policies: Policies, streams: int, now: float) -> Belongings:
+    held = holdings(db, caller.owner, policies, streams, now)
     return Belongings(
         held.classes, held.images, held.training, copies_of(db, caller.owner), requests_of(db, caller.owner)
     )

@@ -86,6 +86,26 @@ async def test_where_a_job_waits_is_known_at_every_edge(edges: list[Edge]) -> No
     assert listed["queue"] == {"position": 0, "eta_s": 1.5}
 
 
+async def told_of(edge: Edge) -> int:
+    """How many jobs it says there are events of."""
+    held = (await edge.client.get("/v1/privacy/me")).json()["classes"]
+    return next(each["count"] for each in held if each["name"] == "job_events")
+
+
+async def test_every_edge_tells_its_caller_of_how_many_jobs_events_are_held(edges: list[Edge]) -> None:
+    here, there = edges
+    job = await submitted(edges)
+    await heard(here, job)
+    await here.draw()  # a call that nobody else can listen to
+
+    async def is_told() -> bool:
+        return [await told_of(edge) for edge in edges] == [1, 1]
+
+    await until(is_told)
+    here.clock.advance(601)
+    assert await told_of(there) == 0
+
+
 async def test_a_job_is_cancelled_at_another_edge(edges: list[Edge]) -> None:
     here, there = edges
     here.generator.hold.clear()
