@@ -78,8 +78,8 @@ def edge(*, host: str = "127.0.0.1", in_process: Flag = False, tied: Tied = Fals
         policies = load_policies(settings.policies)
         keep_temporary_files(settings.home)
     if not in_process:
-        gateway = RayServeGateway(settings.serve_url, settings.serve_secret)
-        with one_line(HomeError, DatabaseUnavailable):
+        with one_line(SettingsError, HomeError, DatabaseUnavailable):
+            gateway = RayServeGateway(settings.serve_url, settings.replicas_bearer)
             asyncio.run(run_edge(settings, policies, host, gateway))
         return
 

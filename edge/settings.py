@@ -40,14 +40,15 @@ class Places(Struct, frozen=True, kw_only=True):
 
 class Settings(Places, frozen=True, kw_only=True):
     """`training_key` is the public half; without one nothing is copied for training. Without `valkey_url` this edge is
-    the only one. Only `trusted_proxies` may say whom they speak for; `allowed_hosts` are names besides `public_url`'s.
+    the only one, and without `serve_secret` it draws by itself. Only `trusted_proxies` may say whom they speak for;
+    `allowed_hosts` are names besides `public_url`'s.
     """
 
     port: int
     public_url: str
     secret: str
     serve_url: str
-    serve_secret: str
+    serve_secret: str | None = None
     training_key: bytes | None = None
     valkey_url: str | None = None
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -60,6 +61,13 @@ class Settings(Places, frozen=True, kw_only=True):
     def is_https(self) -> bool:
         return self.public_url.startswith("https://")
 
+    @property
+    def replicas_bearer(self) -> str:
+        """`serve_secret`, of an edge that asks Ray Serve. Raises SettingsError."""
+        if self.serve_secret is None:
+            raise SettingsError("SFUMATO_SERVE_SECRET must be set: the bearer between edge and replicas")
+        return self.serve_secret
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
         """Raises SettingsError."""
@@ -70,7 +78,7 @@ class Settings(Places, frozen=True, kw_only=True):
             public_url=_url(env, "SFUMATO_PUBLIC_URL", f"http://localhost:{port}"),
             secret=_secret(env, "SFUMATO_SECRET"),
             serve_url=_url(env, "SFUMATO_SERVE_URL", "http://127.0.0.1:8000"),
-            serve_secret=_secret(env, "SFUMATO_SERVE_SECRET"),
+            serve_secret=_secret(env, "SFUMATO_SERVE_SECRET") if env.get("SFUMATO_SERVE_SECRET") else None,
             training_key=_public_key(env, "SFUMATO_TRAINING_KEY"),
             valkey_url=_valkey_url(env, "SFUMATO_VALKEY_URL"),
             allowed_hosts=tuple(part.lower() for part in _parts(env, "SFUMATO_ALLOWED_HOSTS")),

@@ -56,7 +56,7 @@ def served_app() -> Litestar:
     """Over the Ray Serve of SFUMATO_SERVE_URL."""
     configure_logging()
     settings = Settings.from_env(os.environ)
-    gateway = RayServeGateway(settings.serve_url, settings.serve_secret)
+    gateway = RayServeGateway(settings.serve_url, settings.replicas_bearer)
     return build_edge(settings, with_limits(load_policies(settings.policies), PLENTY), gateway)
 
 

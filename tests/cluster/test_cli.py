@@ -75,6 +75,19 @@ def test_an_edge_without_its_secret_says_which_and_stops(tmp_path: Path):
     assert "Traceback" not in ended.stderr
 
 
+def test_an_edge_that_asks_ray_serve_says_that_it_lacks_the_bearer(tmp_path: Path):
+    ended = sfumato("edge", cwd=tmp_path, SFUMATO_SECRET="s" * 40)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+    assert "SFUMATO_SERVE_SECRET" in ended.stderr
+
+
+def test_an_edge_that_draws_by_itself_asks_for_no_secret_of_replicas(tmp_path: Path):
+    ended = sfumato("edge", "--in-process", cwd=tmp_path, SFUMATO_SECRET="s" * 40, SFUMATO_MODELS="no-such-model")
+    assert ended.returncode == 2
+    assert "no-such-model" in ended.stderr
+    assert "SFUMATO_SERVE_SECRET" not in ended.stderr
+
+
 @pytest.mark.parametrize("token", ["", "o" * 32])
 def test_the_sweeper_tells_what_it_swept_with_and_without_metrics(tmp_path: Path, token: str):
     operator = {"SFUMATO_OPERATOR_TOKEN": token, "SFUMATO_OPERATOR_PORT": str(free_port())}

@@ -24,6 +24,13 @@ def test_the_sweeper_needs_no_secret_of_the_edge(tmp_path: Path) -> None:
         Settings.from_env(env)
 
 
+def test_only_an_edge_that_asks_ray_serve_needs_the_secret_of_replicas(tmp_path: Path) -> None:
+    settings = Settings.from_env(env_for(tmp_path, SFUMATO_SERVE_SECRET=""))
+    with pytest.raises(SettingsError, match="SFUMATO_SERVE_SECRET"):
+        _ = settings.replicas_bearer
+    assert Settings.from_env(env_for(tmp_path)).replicas_bearer == "t" * 40
+
+
 @pytest.mark.parametrize("name", ["SFUMATO_SECRET", "SFUMATO_SERVE_SECRET"])
 def test_a_bad_secret_is_named_and_never_shown(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError, match=name) as caught:
