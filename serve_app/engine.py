@@ -12,9 +12,10 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from time import perf_counter
 
+from serve_app.admission import make_room, overloaded, too_late
 from serve_app.contract import Event, Failed, GenerateRequest, ModelStatus, Queued, Succeeded
 from serve_app.delivery import Delivery
-from serve_app.errors import BadRequest, Draining, EngineFailed, ModelUnavailable, Overloaded, ReplicaLost, ServeError
+from serve_app.errors import Draining, EngineFailed, ModelUnavailable, ReplicaLost, ServeError
 from serve_app.pipelines.pipeline import AnyPipeline, OutOfMemory, Row, RowSpec
 from serve_app.scheduler import Pass, Scheduler
 from serve_app.step_times import StepTimes, ladder
@@ -125,16 +126,21 @@ class Engine:
             if (older := self._works.pop(request.job_id, None)) is not None:
                 self._scheduler.remove(request.job_id)
                 older.fail(ReplicaLost("the same job came again, and goes on there"))
-            outlook = self._scheduler.outlook(work.demand)
-            if (late_s := outlook.eta_s - request.turn.deadline_s) > 0:
-                if self._scheduler.alone_s(work.demand) > request.turn.deadline_s:
-                    raise BadRequest("this takes longer than its deadline even alone on this machine")
-                raise Overloaded("too much is waiting already", retry_after_s=late_s)
+            outlook, giving_way = make_room(self._scheduler, work.demand)
             self._works[request.job_id] = work
             self._scheduler.add(request.job_id, work.demand)
             work.outbox.post(Queued(*outlook))  # before the thread can tell of a step
+            self._shed(giving_way)
             self._lock.notify_all()
         return work
+
+    def _shed(self, request_ids: Sequence[str]) -> None:
+        """With the lock held. They have not begun; each hears when to come again."""
+        shed = [self._works.pop(request_id) for request_id in request_ids]
+        for request_id in request_ids:
+            self._scheduler.remove(request_id)
+        for work in shed:
+            work.fail(overloaded(self._scheduler, work.demand))
 
     def _remove(self, work: Work) -> None:
         """Takes its rows out, unless the same job came again: then the rows are the newer one's."""
@@ -287,6 +293,7 @@ class Engine:
         if now_s < self._next_news_s:
             return
         with self._lock:
+            self._shed(too_late(self._scheduler, lambda request_id: now_s - self._works[request_id].came_s))
             news = self._scheduler.news()
             for request_id, outlook in news.items():
                 self._works[request_id].tell_place(Queued(*outlook), now_s)

@@ -12,7 +12,7 @@ Within a class the tenants share: `traffic.py` keeps its rows in the order in wh
 No torch, no asyncio, no clock: durations are told, so a simulator drives this same object on a virtual clock.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,6 +39,21 @@ class Outlook(NamedTuple):
 
     position: int
     eta_s: float
+
+
+class Waiting(NamedTuple):
+    """A request that has not begun."""
+
+    request_id: str
+    turn: Turn
+    weight: float
+
+
+class _Backlog(NamedTuple):
+    """A class, and the work that waits in it."""
+
+    queue: Traffic
+    work: float
 
 
 class _Pace(NamedTuple):
@@ -140,38 +155,53 @@ class Scheduler:
         """The pass ran out of memory: no row moved, and the next ones are smaller."""
         self.times.out_of_memory(tried.key, tried.forward_rows)
 
-    def outlook(self, demand: Demand) -> Outlook:
-        """Of a request that would come now."""
+    def outlook(self, demand: Demand, without: Collection[str] = ()) -> Outlook:
+        """Of a request that would come now, if those of lower classes in `without` were not here."""
         queue = self._class_of(demand.turn)
         first_tag = queue.tag_of_new(demand.turn.tenant) + demand.row_work
         last_tag = first_tag + demand.row_work * (demand.rows - 1)
         ahead = [ticket for ticket in queue.tickets if ticket.finish_tag <= last_tag]
         waiting = {ticket.request_id for ticket in ahead if ticket.finish_tag <= first_tag}
         work = sum(ticket.work_left for ticket in ahead) + demand.row_work * demand.rows
+        work += _of_others(work, queue, self._backlogs(without))
         pace = self._pace(demand.key, self._rows_here(demand.key) + demand.rows * demand.forward_rows)
-        return Outlook(len(waiting - self._begun), _eta_s(work, demand.steps, pace, self._share(queue)))
+        return Outlook(len(waiting - self._begun), _eta_s(work, demand.steps, pace))
 
     def alone_s(self, demand: Demand) -> float:
         """Seconds that the request would take with the machine to itself."""
         pace = self._pace(demand.key, demand.rows * demand.forward_rows)
-        return _eta_s(demand.row_work * demand.rows, demand.steps, pace, 1.0)
+        return _eta_s(demand.row_work * demand.rows, demand.steps, pace)
 
-    def news(self) -> dict[str, Outlook]:
-        """For every request that has not begun. One walk over the rows: thousands may wait."""
+    def news(self, without: Collection[str] = ()) -> dict[str, Outlook]:
+        """For every request that has not begun, if those of `without` were not here. One walk over the rows: thousands
+        may wait."""
         paces = {key: self._pace(key, self._rows_here(key)) for key in {ticket.key for ticket in self._tickets()}}
+        backlogs = self._backlogs(without)
         news: dict[str, Outlook] = {}
         for queue in self._classes.values():
-            share, work, waiting = self._share(queue), 0.0, 0
+            others = [each for each in backlogs if each.queue is not queue]
+            work, waiting = 0.0, 0
             for ticket in queue.tickets:
+                if ticket.request_id in without:
+                    continue
                 work += ticket.work_left
                 if ticket.request_id in self._begun:
                     continue
                 known = news.get(ticket.request_id)
                 position = waiting if known is None else known.position
                 waiting += known is None
-                eta_s = _eta_s(work, ticket.steps_left, paces[ticket.key], share)
+                eta_s = _eta_s(work + _of_others(work, queue, others), ticket.steps_left, paces[ticket.key])
                 news[ticket.request_id] = Outlook(position, eta_s)  # the last row's stands in the end
         return news
+
+    def waiting(self) -> list[Waiting]:
+        """All that has not begun, in the order in which it gives way: the lowest class first, of each the newest."""
+        found = [
+            Waiting(request_id, tickets[0].turn, self._class_of(tickets[0].turn).weight)
+            for request_id, tickets in reversed(self._requests.items())
+            if request_id not in self._begun
+        ]
+        return sorted(found, key=lambda each: each.weight)
 
     @property
     def waiting_rows(self) -> int:
@@ -200,9 +230,12 @@ class Scheduler:
                 return False
         return True
 
-    def _share(self, queue: Traffic) -> float:
-        others = sum(other.weight for other in self._classes.values() if other.tickets and other is not queue)
-        return queue.weight / (queue.weight + others)
+    def _backlogs(self, without: Collection[str]) -> list[_Backlog]:
+        return [
+            _Backlog(queue, sum(ticket.work_left for ticket in queue.tickets if ticket.request_id not in without))
+            for queue in self._classes.values()
+            if queue.tickets
+        ]
 
     def _pace(self, key: BatchKey, rows: int) -> _Pace:
         """With so many forward rows to fill the passes."""
@@ -225,6 +258,11 @@ class Scheduler:
             self._begun.discard(ticket.request_id)
 
 
-def _eta_s(work: float, steps: int, pace: _Pace, share: float) -> float:
-    """A fluid estimate: `work` at the class's share of the machine, and never less than the steps themselves take."""
-    return max(steps * pace.step_s, work / (pace.work_per_s * share))
+def _of_others(work: float, queue: Traffic, backlogs: Collection[_Backlog]) -> float:
+    """What the other classes get done while `queue` gets `work`: their share by weight, and no more than they have."""
+    return sum(min(each.work, work * each.queue.weight / queue.weight) for each in backlogs if each.queue is not queue)
+
+
+def _eta_s(work: float, steps: int, pace: _Pace) -> float:
+    """A fluid estimate: all that is done until then, and never less than the steps themselves take."""
+    return max(steps * pace.step_s, work / pace.work_per_s)

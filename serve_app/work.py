@@ -7,6 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from math import isfinite
+from time import perf_counter
 from typing import Any
 
 from serve_app.contract import WIRE_VERSION, Event, Failed, GenerateRequest, Image, Queued, Step, Succeeded
@@ -92,6 +93,7 @@ class Work:
         self.done_steps = 0
         self.is_truncated = False
         self.is_over = False
+        self.came_s = perf_counter()
         self._images_left = request.n
         self._progress = _Pace(max(PROGRESS_S, request.news_every_s))
         self._queue_news = _Pace(max(QUEUE_NEWS_S, request.news_every_s))

@@ -42,11 +42,11 @@ SECRET = b"\x05" * 32
 class Rig:
     """An engine, its pipeline and its store, served until the test ends."""
 
-    def __init__(self, directory: Path, usual: RowSpec = USUAL) -> None:
+    def __init__(self, directory: Path, usual: RowSpec = USUAL, times: StepTimes | None = None) -> None:
         self.pipeline = CountingPipeline()
         self.store = DirectoryStore(directory)
         delivery = Delivery(self.pipeline, self.store, xmp_packet("test", "1"))
-        times = StepTimes(max_forward_rows=8, max_step_s=1.0)
+        times = times or StepTimes(max_forward_rows=8, max_step_s=1.0)
         self.engine = Engine(MODEL, self.pipeline, delivery, times, usual)
 
     def start(self) -> None:
