@@ -1,5 +1,6 @@
 """The statuses that OpenAPI must know of, so that no client meets one that is not written down."""
 
+from litestar.datastructures import ResponseHeader
 from litestar.openapi.datastructures import ResponseSpec
 
 from edge.guards.refusals import ErrorReply, Problem
@@ -23,6 +24,16 @@ _MEANINGS = {
     503: "Try again after `Retry-After` seconds.",
 }
 _ALWAYS = (400, 403, 421, 429, 500, 503)
+WHILE_IT_WAITS = (
+    "While it waits, `X-Sfumato-Queue-Position` and `X-Sfumato-Queue-Eta` say where, and for how many seconds."
+)
+QUEUE_HEADERS = [
+    ResponseHeader(name=name, description=f"While it waits: {meaning}", documentation_only=True)
+    for name, meaning in {
+        "X-Sfumato-Queue-Position": "how many of its class are ahead and have not begun.",
+        "X-Sfumato-Queue-Eta": "seconds until its last picture, as learned from the steps made so far.",
+    }.items()
+]
 
 
 def api_errors(*statuses: int) -> Documented:

@@ -18,7 +18,7 @@ from edge.guards.auth import ApiRequest
 from edge.guards.limits import CHARGES, start_charged
 from edge.guards.scopes import needs
 from edge.routes.deletion import Deleted, deleted
-from edge.routes.documented import api_errors
+from edge.routes.documented import QUEUE_HEADERS, WHILE_IT_WAITS, api_errors
 from edge.routes.generation_events import follow_ended, follow_job
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.replies import Generation, Generations, Quote
@@ -45,7 +45,7 @@ DryRun = Annotated[bool, QueryParameter(name="dry_run", description="Only quote;
     opt={CHARGES: PICTURES, **needs("generate")},
     responses={
         200: ResponseSpec(Quote, description="The quote of a dry run.", generate_examples=False),
-        202: ResponseSpec(Generation, description="Accepted.", generate_examples=False),
+        202: ResponseSpec(Generation, description=f"Accepted. {WHILE_IT_WAITS}", generate_examples=False),
         **api_errors(413, 415),
     },
 )
@@ -75,7 +75,7 @@ async def list_generations(
     return Generations(await shown(page[:limit], caller, services), has_more=len(page) > limit)
 
 
-@get("/{job_id:str}", responses=api_errors(404))
+@get("/{job_id:str}", response_headers=QUEUE_HEADERS, responses=api_errors(404))
 async def show_generation(job_id: JobIdPath, caller: GivenCaller, services: GivenServices) -> Response[Generation]:
     [reply] = await shown([await _find(job_id, caller, services)], caller, services)
     return Response(reply, headers=queue_headers(reply.queue))

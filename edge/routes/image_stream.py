@@ -9,10 +9,11 @@ from edge.domain.owner import Caller
 from edge.domain.run import Run
 from edge.guards.refusals import error_reply
 from edge.routes.replies import image_url, refusal_of
-from edge.routes.sse import PING, Chunks, sse_frame
+from edge.routes.shown_jobs import queue_headers
+from edge.routes.sse import PING, Chunks, EventStream, sse_frame
 from edge.services import Services
 from policies.size import Pixels
-from serve_app.contract import OutputFormat, Preview
+from serve_app.contract import OutputFormat, Preview, Queued
 
 FIRST_EVENT_S = 1.0  # an engine that refuses does so at once; nobody watches for a client that leaves meanwhile
 
@@ -61,14 +62,15 @@ class CompletedImage(Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
 
 
-async def stream_images(run: Run, caller: Caller, services: Services) -> Chunks:
+async def stream_images(run: Run, caller: Caller, services: Services) -> EventStream:
     """Raises what `refusal_of` says while it still can: when the engine refuses at once."""
     listener = run.channel.listen()
     first = await listener.take(FIRST_EVENT_S)
     for told in first:
         if isinstance(told.event, Ended) and told.event.status != "succeeded":
             raise refusal_of(told.event)
-    return _chunks(run, listener, first, caller, services)
+    queued = next((told.event for told in first if isinstance(told.event, Queued)), None)
+    return EventStream(_chunks(run, listener, first, caller, services), queue_headers(queued))
 
 
 async def _chunks(run: Run, listener: Listener, first: list[Told], caller: Caller, services: Services) -> Chunks:

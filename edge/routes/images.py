@@ -18,11 +18,10 @@ from edge.domain.run import Run
 from edge.guards.auth import ApiRequest
 from edge.guards.limits import CHARGES, start_charged
 from edge.guards.scopes import needs
-from edge.routes.documented import api_errors
+from edge.routes.documented import WHILE_IT_WAITS, api_errors
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.image_stream import stream_images
 from edge.routes.replies import ImagesReply, image_data, refusal_of
-from edge.routes.sse import EventStream
 from edge.routes.strict_body import PICTURE_BODY_BYTES, StrictBody
 from edge.services import Services
 
@@ -34,7 +33,10 @@ from edge.services import Services
     request_max_body_size=PICTURE_BODY_BYTES,
     status_code=200,
     opt={CHARGES: PICTURES},
-    responses={200: ResponseSpec(ImagesReply, generate_examples=False), **api_errors(409, 413, 415)},
+    responses={
+        200: ResponseSpec(ImagesReply, description=f"A stream: {WHILE_IT_WAITS}", generate_examples=False),
+        **api_errors(409, 413, 415),
+    },
 )
 async def generate_images(
     data: JSONBody[ImageRequest], request: ApiRequest, caller: GivenCaller, services: GivenServices
@@ -43,7 +45,7 @@ async def generate_images(
     start = partial(services.runs.start_call, caller, order, keeps_some=bool(data.stream))
     run = await start_charged(request, services, order.n, start)
     if data.stream:
-        return EventStream(await stream_images(run, caller, services))  # pyright: ignore[reportReturnType]
+        return await stream_images(run, caller, services)  # pyright: ignore[reportReturnType]
     async with leaves_with_client(request, run):
         ended = await run.finished()
     return Response(_images_reply(run, ended, caller, services))

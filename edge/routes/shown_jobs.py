@@ -8,6 +8,7 @@ from edge.domain import jobs
 from edge.domain.owner import Caller, JobId
 from edge.routes.replies import Generation, Queue, generation
 from edge.services import Services
+from serve_app.contract import Queued
 
 TELL_MORE = ("queued", "failed")  # their events know more than their rows: where it waits, when to try again
 
@@ -28,7 +29,8 @@ async def just_accepted(job: JobRow, caller: Caller, services: Services) -> Gene
     return generation(job, [], told.get(JobId(job.id)), caller, services)
 
 
-def queue_headers(queue: Queue | None) -> dict[str, str]:
+def queue_headers(queue: Queue | Queued | None) -> dict[str, str]:
+    """While it waits: how many are ahead, and seconds to its last picture."""
     if queue is None:
         return {}
     return {"X-Sfumato-Queue-Position": str(queue.position), "X-Sfumato-Queue-Eta": f"{queue.eta_s:.1f}"}

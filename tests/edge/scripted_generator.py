@@ -16,7 +16,7 @@ PIXEL = base64.b64decode(
 
 class ScriptedGenerator:
     """`hold_queue` keeps every request waiting until it is set, `hold` at its first step, `hold_end` after its images;
-    `failure` ends it."""
+    `failure` ends it; `shed` ends whatever has waited."""
 
     def __init__(self, store: ObjectStore, clock: Callable[[], float]) -> None:
         self.requests: list[GenerateRequest] = []
@@ -30,6 +30,7 @@ class ScriptedGenerator:
         self.drawn = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.failure: Failed | None = None
+        self.shed: Failed | None = None
         self.failures: list[Failed] = []
         self.raises: Exception | None = None
         self.is_up = True
@@ -53,6 +54,9 @@ class ScriptedGenerator:
             if self.raises:
                 raise self.raises
             await self.hold_queue.wait()
+            if self.shed:
+                yield self.shed
+                return
             yield Step(1, request.steps)
             self.started.set()
             await self.hold.wait()

@@ -1,7 +1,7 @@
 """Limits as callers meet them: counted right, said on every reply, refused with the moment of the next try."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import http_sf
@@ -204,14 +204,59 @@ async def test_pictures_that_we_could_not_begin_are_given_back(edge: Edge) -> No
     assert (await edge.draw(n=10)).status_code == 200
 
 
-async def test_pictures_that_the_engine_refused_are_given_back(edge: Edge) -> None:
-    await signed_in(edge)
-    edge.generator.failures = [Failed("overloaded", "full", 3.0)] * 4
+SHED = Failed("overloaded", "full", 3.0)
+
+
+@pytest.fixture(params=["memory", "valkey"])
+async def exact(request: pytest.FixtureRequest, tmp_path: Path, valkey_url: str) -> AsyncIterator[Edge]:
+    """Ten pictures a minute fill every window at once: the session's, its network's and that of strangers together."""
+    env = {"SFUMATO_VALKEY_URL": valkey_url} if request.param == "valkey" else {}
+    policies = with_limits(network=10, budget=10)
+    async with make_edge(tmp_path, Clock(), policies=policies, env=env).opened() as edge:
+        await signed_in(edge)
+        yield edge
+
+
+async def refused_job(edge: Edge) -> None:
+    edge.generator.failures = [SHED]
+    reply = await edge.submit(n=10)
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "3")
+
+
+async def shed_job(edge: Edge) -> None:
+    edge.generator.hold_queue.clear()
+    edge.generator.shed = SHED
+    job = (await edge.submit(n=10)).headers["location"]
+    edge.generator.hold_queue.set()
+    await edge.client.get(f"{job}/events")
+    error = (await edge.client.get(job)).json()["error"]
+    assert (error["code"], error["retry_after_s"]) == ("overloaded", 3.0)
+
+
+async def refused_call(edge: Edge) -> None:
+    edge.generator.failures = [SHED]
+    assert (await edge.draw(n=10)).status_code == 503
+
+
+async def refused_stream(edge: Edge) -> None:
+    edge.generator.failures = [SHED]
+    assert (await edge.draw(n=10, stream=True)).status_code == 503
+
+
+@pytest.mark.parametrize("what", [refused_job, shed_job, refused_call, refused_stream], ids=lambda what: what.__name__)
+async def test_pictures_that_were_refused_or_shed_are_given_back_to_every_window(
+    exact: Edge, what: Callable[[Edge], Awaitable[None]]
+) -> None:
+    await what(exact)
+    exact.generator.shed = None
     async with asyncio.timeout(5):
-        while (reply := await edge.draw(n=10)).status_code != 200:
-            assert reply.status_code in (503, 429)  # given back a moment after the reply
-            edge.clock.advance(0.001)
-    assert len(edge.generator.requests) == 5
+        while True:
+            if (reply := await exact.draw(n=10)).status_code != 429:
+                break
+            await asyncio.sleep(0.01)  # a call's pictures come back a moment after its reply
+    assert reply.status_code == 200
+    assert numbers(reply, "ratelimit")["images-per-minute"]["r"] == 0
+    assert (await exact.draw()).status_code == 429
 
 
 async def test_strangers_together_have_a_budget_and_accounts_are_not_among_them(tmp_path: Path) -> None:

@@ -67,6 +67,14 @@ async def test_where_a_job_waits_is_in_its_reply_and_in_headers(edge: Edge) -> N
     assert (await ended(edge, accepted.json()["id"]))["queue"] is None
 
 
+async def test_the_headers_of_the_queue_are_described(edge: Edge) -> None:
+    paths = (await edge.client.get("/schema/openapi.json")).json()["paths"]
+    names = {"X-Sfumato-Queue-Position", "X-Sfumato-Queue-Eta"}
+    assert names == set(paths["/v1/generations/{job_id}"]["get"]["responses"]["200"]["headers"])
+    for path, status in (("/v1/generations", "202"), ("/v1/images/generations", "200")):
+        assert all(name in paths[path]["post"]["responses"][status]["description"] for name in names)
+
+
 async def test_a_running_job_is_cancelled_and_a_finished_one_deleted(edge: Edge) -> None:
     edge.generator.hold.clear()
     job_id = await submitted(edge)

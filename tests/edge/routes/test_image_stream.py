@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import json
 
@@ -45,6 +46,16 @@ async def test_a_stream_that_is_not_stored_has_bytes_and_no_address(edge: Edge) 
     [(_, completed)] = events_of((await edge.draw(stream=True, retention="none")).text)
     assert "url" not in completed
     assert completed["b64_json"]
+
+
+async def test_a_stream_that_waits_says_where_in_its_headers(edge: Edge) -> None:
+    edge.generator.hold_queue.clear()
+    drawing = asyncio.create_task(edge.draw(stream=True))
+    await edge.generator.asked(1)
+    edge.generator.hold_queue.set()
+    reply = await drawing
+    assert reply.headers["x-sfumato-queue-position"] == "0"
+    assert reply.headers["x-sfumato-queue-eta"] == "1.5"
 
 
 async def test_a_refusal_at_once_is_a_status(edge: Edge) -> None:
