@@ -43,6 +43,7 @@ STATIC_FRESH_S = 300
 
 
 def create_app(services: Services) -> Litestar:
+    limits = Limits(services)
     app = Litestar(
         route_handlers=[
             front_page,
@@ -73,7 +74,7 @@ def create_app(services: Services) -> Litestar:
             "caller": Provide(given_caller, sync_to_thread=False),
         },
         exception_handlers={Exception: reply_to_error},
-        guards=[RefusesOtherHosts(services.settings), RefusesCrossSite(services), Limits(services)],
+        guards=[RefusesOtherHosts(services.settings), RefusesCrossSite(services), limits],
         lifespan=[partial(_open, services)],
         logging_config=None,  # Litestar's would print bodies, headers and queries
         openapi_config=OpenAPIConfig(
@@ -86,7 +87,7 @@ def create_app(services: Services) -> Litestar:
         request_max_body_size=MAX_BODY_BYTES,
         template_config=TemplateConfig(directory=HERE / "templates", engine=JinjaTemplateEngine),
     )
-    app.asgi_handler = Envelope(app.asgi_handler, is_https=services.settings.is_https)
+    app.asgi_handler = Envelope(app.asgi_handler, limits, is_https=services.settings.is_https)
     return app
 
 

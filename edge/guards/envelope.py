@@ -1,4 +1,4 @@
-"""Around every reply, errors included: a request id, security headers, and one access-log line of allow-listed fields.
+"""Around every reply, errors included: request id, limits, security headers, and an access-log line of listed fields.
 
 The line holds the route's template, never the path, query, headers or body; a method is a word that a caller chose.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.guards.auth import FRESH_SESSION
-from edge.guards.limits import TAB
+from edge.guards.limits import Limits
 
 log = logging.getLogger("sfumato.access")
 
@@ -36,8 +36,11 @@ NO_STORE = (b"cache-control", b"no-store")
 
 
 class Envelope:
-    def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
+    """`limits` counts what no guard saw: a call to no route of ours has a limit too."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, *, is_https: bool) -> None:
         self._app = app
+        self._limits = limits
         self._headers = [*ALWAYS, ON_HTTPS] if is_https else ALWAYS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +58,7 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if tab := state.get(TAB):
+                if tab := self._limits.tab(scope):
                     await tab.settle()
                     message["headers"] = [*message["headers"], *tab.headers()]
                 message["headers"] = self._complete(list(message["headers"]), state)
