@@ -183,7 +183,16 @@ class Gate:
     def _remember(self, take: Take, charge: Charge) -> None:
         while len(self._refused) >= MOST_REMEMBERED:
             del self._refused[next(iter(self._refused))]
+        self._refused.pop((take.subject, take.window.name), None)  # the oldest stay first
         self._refused[take.subject, take.window.name] = charge
+
+    def forget(self) -> None:
+        """Whom nobody asks for again is not remembered either: a subject is a part of somebody's address."""
+        now_ms = self.now_ms
+        for name, charge in list(self._refused.items()):
+            if 0 <= now_ms - charge.ask.now_ms < REMEMBERED_MS:
+                break
+            del self._refused[name]
 
     def _recall(self, takes: tuple[Take, ...]) -> Charge | None:
         now_ms = self.now_ms
@@ -221,6 +230,7 @@ class Gate:
     async def _hold_for_ever(self) -> None:
         while True:
             await asyncio.sleep(HOLD_S)
+            self.forget()
             if self._leases:
                 await self.hold()
 

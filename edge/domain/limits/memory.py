@@ -6,7 +6,7 @@ from edge.domain.limits.limiter import LEASE_MS, Answer, Ask, Lease, Take
 from edge.domain.limits.names import DayKeys
 from edge.domain.limits.windows import Standing
 
-MOST_BUCKETS = 500_000  # some hundred bytes each; the oldest go first
+MOST_BUCKETS = 500_000  # some hundred bytes each; of more, the oldest tenth goes
 TIDY_MS = 10_000
 
 
@@ -77,7 +77,8 @@ class MemoryLimiter:
             return
         self._tidied_ms = now_ms
         gone = [name for name, end_ms in self._ends_ms.items() if end_ms <= now_ms]
-        gone += list(self._ends_ms)[: max(0, len(self._ends_ms) - len(gone) - MOST_BUCKETS)]
+        if len(self._ends_ms) - len(gone) > MOST_BUCKETS:
+            gone += list(self._ends_ms)[: MOST_BUCKETS // 10]  # so many that not every call looks through them all
         for name in gone:
             self._counts.pop(name, None)
             self._ends_ms.pop(name, None)

@@ -1,4 +1,4 @@
-"""Counting in Valkey, where edges share it: one script for all windows of a call, many calls in one round trip.
+"""Counting in Valkey, where edges share it: one script for all windows of a call, run once for many calls.
 
 The day's key lies beside what it names. Each call brings the key as this edge knows it, so that two edges never count
 under different names: not on a new day, and not after the store was restarted and has forgotten everything.
@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Sequence
 from importlib import resources
 from typing import cast
 
+import msgspec
 from msgspec import Struct
 from valkey.asyncio import Valkey
 from valkey.exceptions import NoScriptError, ValkeyError
@@ -21,11 +22,13 @@ from edge.domain.limits.windows import DAY_MS, Standing
 KEY_LIVES_S = 48 * 3600
 MOST_TOGETHER = 256  # calls in one round trip: Valkey answers so many in a few milliseconds
 TRIES = 3  # the script or the day's key may be unknown, each once
-UNKNOWN_KEY = -1
+UNKNOWN_KEY = [-1]
 
 HERE = resources.files("edge.domain.limits")
 TAKE = (HERE / "take.lua").read_text()
 GIVE_BACK = (HERE / "give_back.lua").read_text()
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[list[int]])
 
 
 class _Call(Struct, frozen=True, eq=False):
@@ -82,42 +85,43 @@ class SharedLimiter:
 
     async def _send(self, calls: Sequence[_Call]) -> None:
         for _ in range(TRIES):
-            replies = await self._in_one_trip(calls)
+            try:
+                replies = await self._in_one_trip(calls)
+            except NoScriptError:
+                self._take_script = ""
+                continue
             again = list[_Call]()
             for call, reply in zip(calls, replies, strict=True):
-                if isinstance(reply, NoScriptError) or reply == UNKNOWN_KEY:
+                if reply == UNKNOWN_KEY:
                     again.append(call)
-                elif isinstance(reply, Exception):
-                    raise reply
                 elif not call.answer.done():
-                    call.answer.set_result(_answer(call.ask, cast("list[int]", reply)))
+                    call.answer.set_result(_answer(call.ask, reply))
             if not again:
                 return
             calls = again
-            await self._learn_key(max(call.ask.now_ms for call in calls) // DAY_MS)
-            self._take_script = await self._store.script_load(TAKE)
+            for day in sorted({call.ask.now_ms // DAY_MS for call in calls}):
+                await self._learn_key(day)
         raise StoreDown("the store forgets what it is told")
 
-    async def _in_one_trip(self, calls: Sequence[_Call]) -> list[object]:
+    async def _in_one_trip(self, calls: Sequence[_Call]) -> list[list[int]]:
+        """One argument and one reply, packed: what is spelled out costs more than what is counted. The buckets are no
+        declared keys, which only a store that is split among many servers would need."""
         if not self._take_script:
             self._take_script = await self._store.script_load(TAKE)
-        async with self._store.pipeline(transaction=False) as pipeline:
-            for call in calls:
-                keys, arguments = self._spelled(call.ask)
-                pipeline.evalsha(self._take_script, len(keys), *keys, *arguments)  # pyright: ignore[reportArgumentType]
-            return await pipeline.execute(raise_on_error=False)
+        digests = {_key_name(day): self._keys.digest(day) for day in {call.ask.now_ms // DAY_MS for call in calls}}
+        packed = _encoder.encode([digests, [self._spelled(call.ask) for call in calls]])
+        run = self._store.evalsha(self._take_script, 0, packed)  # pyright: ignore[reportArgumentType]  bytes too
+        return _decoder.decode(await cast("Awaitable[bytes]", run))
 
-    def _spelled(self, ask: Ask) -> tuple[list[str], list[str | bytes | int]]:
-        day = ask.now_ms // DAY_MS
+    def _spelled(self, ask: Ask) -> list[object]:
         lease = ask.lease
-        sets = self._keys.leases(lease.subject, ask.now_ms) if lease else ("", "")
-        keys = [_key_name(day), *sets]
-        arguments: list[str | bytes | int] = [self._keys.key(day), ask.now_ms]
-        arguments += [lease.id if lease else "", ask.most_leases if lease else 0, LEASE_MS]
-        for take, buckets in zip(ask.takes, self._keys.all_buckets(ask.takes, ask.now_ms), strict=True):
-            keys += buckets
-            arguments += [take.window.limit, take.window.length_ms, take.cost, take.want]
-        return keys, arguments
+        sets = self._keys.leases(lease.subject, ask.now_ms) if lease else ()
+        buckets, numbers = list[str](), list[int]()
+        for take, names in zip(ask.takes, self._keys.all_buckets(ask.takes, ask.now_ms), strict=True):
+            buckets += names
+            numbers += (take.window.limit, take.window.length_ms, take.cost, take.want)
+        lease_id, most = (lease.id, ask.most_leases) if lease else ("", 0)
+        return [_key_name(ask.now_ms // DAY_MS), ask.now_ms, lease_id, most, LEASE_MS, sets, buckets, numbers]
 
     async def _learn_key(self, day: int) -> None:
         """The first edge's key of the day holds. Of yesterday's, nothing was counted where none is there."""
@@ -153,7 +157,7 @@ def _key_name(day: int) -> str:
     return f"l:key:{day}"
 
 
-def _answer(ask: Ask, reply: list[int]) -> Answer:
+def _answer(ask: Ask, reply: Sequence[int]) -> Answer:
     is_admitted, leased, *counts = reply
     standings = tuple(
         Standing(take.window, former, current, ask.now_ms)

@@ -103,6 +103,21 @@ async def test_a_refused_caller_costs_no_round_trip_until_its_time_has_come() ->
     assert charge.is_admitted
 
 
+async def test_whom_it_refused_is_forgotten_also_when_they_never_come_again() -> None:
+    policy, clock = plans(), Clock()
+    gate = gate_over(MemoryLimiter(), policy, clock)
+    for number in (1, 2):
+        for images in (10, 10, 1):
+            charge = await gate.pictures(stranger(policy, number), images)
+        assert not charge.is_admitted
+        clock.advance(20)
+    gate.forget()
+    assert [subject for subject, _ in gate._refused] == [f"session:{2:032x}"]
+    clock.advance(20)
+    gate.forget()
+    assert gate._refused == {}
+
+
 async def test_what_comes_back_is_known_at_once() -> None:
     policy, clock = plans(), Clock()
     gate = gate_over(MemoryLimiter(), policy, clock)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 from valkey.asyncio import Valkey
@@ -110,3 +111,32 @@ async def test_a_place_whose_edge_died_is_free_again_and_one_that_is_renewed_is_
     assert not (await edges[1].take(Ask(later_ms, (), Lease("session:a", "two", later_ms), 1))).is_admitted
     later_ms += LEASE_MS
     assert (await edges[1].take(Ask(later_ms, (), Lease("session:a", "two", later_ms), 1))).is_admitted
+
+
+async def test_a_day_s_key_is_never_said_but_to_share_it(valkey_url: str) -> None:
+    async with Valkey.from_url(valkey_url) as store:
+        limiter = SharedLimiter(store, PATIENT_S)
+        ask = Ask(NOON_MS, (Take("session:a", window(5), 1),))
+        assert (await limiter.take(ask)).is_admitted  # it has told its key now
+        await store.config_set("slowlog-log-slower-than", 0)
+        try:
+            await store.slowlog_reset()
+            assert (await limiter.take(ask)).is_admitted
+            key = await store.get(f"l:key:{NOON_MS // DAY_MS}")
+            logged = repr(await store.slowlog_get(100))
+        finally:
+            await store.config_set("slowlog-log-slower-than", 10_000)
+            await store.slowlog_reset()
+        assert key
+        assert "EVALSHA" in logged
+        assert repr(key)[2:-1] not in logged
+
+
+async def test_more_subjects_than_memory_is_for_push_out_the_oldest_and_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.domain.limits.memory.MOST_BUCKETS", 100)
+    limiter, sizes = MemoryLimiter(), list[int]()
+    for number in range(400):
+        await limiter.take(Ask(NOON_MS, (Take(f"session:{number}", window(5), 1),)))
+        sizes.append(len(limiter._counts))
+    assert max(sizes) <= 101
+    assert sum(later < earlier for earlier, later in pairwise(sizes)) <= 35
