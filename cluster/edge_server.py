@@ -14,6 +14,7 @@ from granian.server.embed import Server
 
 from cluster.compose_edge import build_services
 from cluster.home import require_free_port
+from cluster.open_files import allow_many_open_files
 from cluster.store_init import require_safe_store
 from edge.app import create_app
 from edge.db.migrate import migrate
@@ -39,6 +40,7 @@ class OwnGenerator(Generator, Protocol):
 async def run_edge(settings: Settings, policies: Policies, host: str, generator: OwnGenerator) -> None:
     """Returns after SIGTERM or SIGINT, with `generator` closed. Raises HomeError, DatabaseUnavailable."""
     require_free_port(settings.port, "SFUMATO_PORT")
+    allow_many_open_files()
     await require_safe_store(settings.store, policies)
     leave = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -19,12 +19,13 @@ from cluster.bench.mixed import measure_mixed
 from cluster.bench.orders import Orders
 from cluster.bench.stage import Stage, raised_stage
 from cluster.bench.steps import logged_engine, measure_cancel, measure_preview
+from cluster.bench.streams import measure_streams
 from cluster.bench.throughput import measure_throughput
 from cluster.home import prepare_home
 from policies.load import load_policies
 
 THREADS = 2
-ROWS = ("E1", "E2", "E3", "E4", "E5", "E7", "E9", "D1", "D2", "D3", "D4", "D6", "F1")
+ROWS = ("E1", "E2", "E3", "E4", "E5", "E7", "E9", "D1", "D2", "D3", "D4", "D5", "D6", "F1")
 NEED_STAGE = {"E1", "E2", "E3", "E4", "E5", "E9", "D4"}
 
 
@@ -55,6 +56,8 @@ async def _without_stage(wanted: set[str], rounds: int, seconds: float) -> None:
         _keep(await measure_refusals(rounds, seconds / 2))
     if "D3" in wanted:
         _keep(await measure_counting(rounds, seconds / 4))
+    if "D5" in wanted:
+        _keep(*await measure_streams(rounds))
     if "F1" in wanted:
         _keep(*await measure_deletions(rounds, os.environ))
     if "E7" in wanted:

@@ -64,7 +64,7 @@ async def edge_process(
     with tempfile.TemporaryDirectory(prefix="sfumato-bench-") as home:
         env = dict(os.environ) | {"SFUMATO_HOME": home, "SFUMATO_PORT": str(port), "SFUMATO_PUBLIC_URL": url, **more}
         if accepts_jobs:
-            await _make_day_keys(env)
+            await make_bench_day_keys(env)
         command = [sys.executable, *(part.format(port=port) for part in arguments)]
         began_s = perf_counter()
         process = await asyncio.create_subprocess_exec(
@@ -181,7 +181,7 @@ async def _alone_s(engine: Engine, stage: Stage) -> float:
     raise RuntimeError("the engine failed")
 
 
-async def _make_day_keys(env: Mapping[str, str]) -> None:
+async def make_bench_day_keys(env: Mapping[str, str]) -> None:
     database = Database(open_engine(database_url(env)))
     await migrate(database.engine)
     await make_day_keys(DayKeys.from_env(env), database, time())
