@@ -1,6 +1,7 @@
 """The one place that builds an edge, around a generator that its caller chose, and the sweeper from the same parts."""
 
 from time import time
+from urllib.parse import urlsplit
 
 from litestar import Litestar
 from valkey.asyncio import Valkey
@@ -14,6 +15,7 @@ from edge.db.counter_store import open_counter_store
 from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
 from edge.domain.api_keys import KnownKeys
+from edge.domain.challenges import Challenges
 from edge.domain.conduct import Clock, Conductor
 from edge.domain.deletions import Deletions
 from edge.domain.events import EventHub, MemoryHub
@@ -25,11 +27,14 @@ from edge.domain.limits.proof import Proofs
 from edge.domain.limits.shared import SharedLimiter
 from edge.domain.limits.steady import SteadyLimiter
 from edge.domain.page_tokens import PageTokens
+from edge.domain.passkeys import RelyingParty
 from edge.domain.prompts import PromptSealer
 from edge.domain.receipts import Signer
+from edge.domain.recovery import RecoveryTries
 from edge.domain.rotation import Rotation
 from edge.domain.runs import UNWATCHED_S, Runs
 from edge.domain.shared_events import SharedHub
+from edge.domain.sign_ins import KnownSignIns
 from edge.domain.training import terms_of
 from edge.services import HEARTBEAT_S, Services
 from edge.settings import Places, Settings
@@ -60,6 +65,8 @@ def build_services(
     signer = Signer(keyring)
     proofs = Proofs(keyring.proof_key, policies.plans.anonymous_budget.proof_cost, clock)
     known_keys = KnownKeys(database, keyring, clock)
+    known_sign_ins = KnownSignIns(database, keyring, clock)
+    limiter = _limiter(counter_store)
     return Services(
         settings=settings,
         policies=policies,
@@ -68,9 +75,13 @@ def build_services(
         counter_store=counter_store,
         generator=generator,
         hub=hub,
-        gate=Gate(_limiter(counter_store), policies.plans, proofs, clock),
+        gate=Gate(limiter, policies.plans, proofs, clock),
         keyring=keyring,
         known_keys=known_keys,
+        known_sign_ins=known_sign_ins,
+        relying_party=RelyingParty(urlsplit(settings.public_url).hostname or "", settings.public_url),
+        challenges=Challenges(keyring, limiter, clock),
+        recovery_tries=RecoveryTries(limiter, clock),
         rotation=Rotation(database, policies.retention.classes.session.duration_s, clock),
         prompts=prompts,
         runs=runs,
@@ -81,6 +92,7 @@ def build_services(
             store=store,
             runs=runs,
             known_keys=known_keys,
+            known_sign_ins=known_sign_ins,
             signer=signer,
             policies=policies,
             clock=clock,

@@ -22,12 +22,12 @@ from edge.db.rows import AccountRow, ApiKeyRow
 from edge.domain.accounts import add_account
 from edge.domain.api_keys import MOST_KEYS, MadeKey, NewKey, TooManyKeys, add_key, revoke_key
 from edge.domain.keyring import Keyring
-from edge.domain.owner import Owner, OwnerId, Scope
+from edge.domain.owner import KeyScope, Owner, OwnerId
 from edge.errors import DatabaseUnavailable, SettingsError
 from policies.load import PolicyError, load_policies
 
 T = TypeVar("T")
-USUAL: tuple[Scope, ...] = ("generate", "read", "privacy")
+USUAL: tuple[KeyScope, ...] = ("generate", "read", "privacy")
 
 keys = App(name="keys", help="Accounts and their API keys. A key is shown once, when it is made.")
 
@@ -38,7 +38,7 @@ class KeyMistake(Exception):
 
 @keys.command
 def create(
-    *, plan: str | None = None, account: str | None = None, name: str = "key", scope: list[Scope] | None = None,
+    *, plan: str | None = None, account: str | None = None, name: str = "key", scope: list[KeyScope] | None = None,
     expires: str | None = None,
 ) -> None:  # fmt: skip
     """Make an account with a key, or one more key for an account. The key is printed, and kept nowhere.

@@ -25,6 +25,7 @@ from edge.domain.receipts import forget_receipts, recheck_receipts
 from edge.domain.reports import HourlyReport, Report, RulesReport, SweepReport, put_report
 from edge.domain.rights_requests import forget_requests
 from edge.domain.sessions import forget_idle_sessions
+from edge.domain.sign_ins import forget_sign_ins
 from edge.domain.training import finish_withdrawals, forget_consents, shorten_consents, withdraw_orphans
 
 log = logging.getLogger(__name__)
@@ -224,6 +225,7 @@ EACH_MINUTE: dict[str, Item] = {
     "lost jobs": _fail_lost_jobs,
     "jobs": _forget("jobs", forget_jobs),
     "sessions": _forget_sessions,
+    "sign-ins": _forget("sign-ins", forget_sign_ins),
     "prompts": _forget("prompts", forget_prompts),
     "day keys": _destroy_day_keys,
     "readings": _forget("readings", forget_prompt_reads),

@@ -21,6 +21,9 @@ from edge.guards.envelope import Envelope
 from edge.guards.hosts import RefusesOtherHosts
 from edge.guards.limits import Limits, given_caller
 from edge.guards.refusals import reply_to_error
+from edge.routes.account import account_routes
+from edge.routes.account_passkeys import passkey_routes
+from edge.routes.account_sign_in import sign_in_routes
 from edge.routes.delivery import delivery_routes
 from edge.routes.generations import generation_routes
 from edge.routes.health import healthz, readyz
@@ -53,6 +56,9 @@ def create_app(services: Services) -> Litestar:
             stored_image_routes,
             generation_routes,
             model_routes,
+            account_routes,
+            sign_in_routes,
+            passkey_routes,
             key_routes,
             delivery_routes,
             *privacy_routes,

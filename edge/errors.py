@@ -4,7 +4,7 @@ EdgeError
 ├── SettingsError                             an environment variable is missing or makes no sense; nothing starts
 └── Refusal                                   what a caller gets to see, with its status
     ├── BadInput              400             invalid_json · missing_parameter · unknown_parameter · invalid_value
-    │                                         model_not_found · not_available · retention
+    │                                         model_not_found · not_available · retention · sign_in_failed
     ├── BadCredential         401             invalid_api_key
     ├── CrossSite             403             cross_site
     ├── ProofRequired         403             proof_of_work_required: with a challenge, while very many ask

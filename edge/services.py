@@ -6,16 +6,20 @@ from valkey.asyncio import Valkey
 
 from edge.db.database import Database
 from edge.domain.api_keys import KnownKeys
+from edge.domain.challenges import Challenges
 from edge.domain.conduct import Clock
 from edge.domain.deletions import Deletions
 from edge.domain.events import EventHub
 from edge.domain.keyring import Keyring
 from edge.domain.limits.gate import Gate
 from edge.domain.page_tokens import PageTokens
+from edge.domain.passkeys import RelyingParty
 from edge.domain.prompts import PromptSealer
 from edge.domain.receipts import Signer
+from edge.domain.recovery import RecoveryTries
 from edge.domain.rotation import Rotation
 from edge.domain.runs import Runs
+from edge.domain.sign_ins import KnownSignIns
 from edge.domain.training import Terms, terms_of
 from edge.settings import Settings
 from policies.schema import Plan, Policies
@@ -39,6 +43,10 @@ class Services:
     gate: Gate
     keyring: Keyring
     known_keys: KnownKeys
+    known_sign_ins: KnownSignIns
+    relying_party: RelyingParty
+    challenges: Challenges
+    recovery_tries: RecoveryTries
     rotation: Rotation
     prompts: PromptSealer
     runs: Runs

@@ -43,7 +43,7 @@ DRAWN_FROM = (
     "guidance",
     "batching",
 )
-USED_PLANS = ("anonymous",)  # by the code, by name
+USED_PLANS = ("anonymous", "account")  # by the code, by name
 
 
 class PolicyError(Exception):

@@ -33,7 +33,7 @@ class SessionRow(Base):
 
 
 class AccountRow(Base):
-    """Who has keys: a random id, a plan of `plans.toml`, and a choice about training as a session has one."""
+    """Who has keys or passkeys: a random id, a plan of `plans.toml`, a choice about training as a session has one."""
 
     __tablename__ = "account"
 
@@ -45,7 +45,8 @@ class AccountRow(Base):
 
 
 class ViewingSecretRow(Base):
-    """What opens an account's pictures, wrapped under a key that is not here. Its own has the id of the account."""
+    """What opens an account's pictures, wrapped under a key that is not here. Its own has the id of the account; the
+    others came with sessions that were brought along."""
 
     __tablename__ = "viewing_secret"
 
@@ -69,6 +70,45 @@ class ApiKeyRow(Base):
     expires_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
     last_used_on: Mapped[date | None] = mapped_column(default=None)
     revoked_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
+
+
+class PasskeyRow(Base):
+    """A way into an account: the public half of what lies in its owner's device. `sign_count` is the device's own."""
+
+    __tablename__ = "passkey"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    account_id: Mapped[str] = mapped_column(Id, index=True)
+    credential_id: Mapped[bytes] = mapped_column(LargeBinary(1023), unique=True)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    label: Mapped[str] = mapped_column(String(100))
+    created_on: Mapped[date]
+    last_used_on: Mapped[date | None] = mapped_column(default=None)
+
+
+class RecoveryCodeRow(Base):
+    """A code that works once, of which only a digest is here. The row goes when it is used."""
+
+    __tablename__ = "recovery_code"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    account_id: Mapped[str] = mapped_column(Id, index=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    created_on: Mapped[date]
+
+
+class SignInRow(Base):
+    """A browser that is signed in, until `ends_at`. Of its cookie only a digest is here."""
+
+    __tablename__ = "sign_in"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    account_id: Mapped[str] = mapped_column(Id, index=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    created_on: Mapped[date]
+    last_used_on: Mapped[date]
+    ends_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
 class JobRow(Base):

@@ -5,7 +5,7 @@ import secrets
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from edge.db.rows import AccountRow, ApiKeyRow, ViewingSecretRow
+from edge.db.rows import AccountRow, ApiKeyRow, PasskeyRow, RecoveryCodeRow, SignInRow, ViewingSecretRow
 from edge.db.statements import changed
 from edge.domain.keyring import Keyring
 from edge.domain.owner import Owner, OwnerId
@@ -13,19 +13,20 @@ from edge.domain.sessions import day_of
 from edge.domain.viewing_secrets import add_own_secret
 
 
-def add_account(db: Session, plan: str, keyring: Keyring, now: float) -> Owner:
-    """With a viewing secret of its own. The plan is the caller's to check."""
-    account = Owner("account", OwnerId(secrets.token_hex(16)))
+def add_account(db: Session, plan: str, keyring: Keyring, now: float, account_id: str | None = None) -> Owner:
+    """With a viewing secret of its own. The plan is the caller's to check; the id is drawn here unless it is given."""
+    account = Owner("account", OwnerId(account_id or secrets.token_hex(16)))
     db.add(AccountRow(id=account.id, plan=plan, created_on=day_of(now)))
     add_own_secret(db, account.id, keyring)
     return account
 
 
 def erase_account(db: Session, account: Owner) -> tuple[int, int]:
-    """With its keys and viewing secrets, after which nothing opens its pictures. How many accounts, how many keys.
+    """With keys, ways in and viewing secrets, after which nothing opens its pictures. How many accounts, how many keys.
 
     Of a session there are none.
     """
     keys = changed(db, delete(ApiKeyRow).where(ApiKeyRow.account_id == account.id))
-    db.execute(delete(ViewingSecretRow).where(ViewingSecretRow.account_id == account.id))
+    for row in (PasskeyRow, RecoveryCodeRow, SignInRow, ViewingSecretRow):
+        db.execute(delete(row).where(row.account_id == account.id))
     return changed(db, delete(AccountRow).where(AccountRow.id == account.id)), keys

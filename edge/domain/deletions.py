@@ -40,6 +40,7 @@ from edge.domain.receipts import (
 )
 from edge.domain.rights import ends_of
 from edge.domain.runs import Runs
+from edge.domain.sign_ins import KnownSignIns
 from edge.domain.training import Withdrawn, WithdrawnCopy, choose, finish_withdrawing, mark_withdrawn, withdraw
 from edge.errors import DatabaseUnavailable
 from policies.schema import Kept, Policies
@@ -89,6 +90,7 @@ class Deletions:
     store: ObjectStore
     runs: Runs
     known_keys: KnownKeys
+    known_sign_ins: KnownSignIns
     signer: Signer
     policies: Policies
     clock: Clock
@@ -121,6 +123,7 @@ class Deletions:
         deletion = await self._delete(owner.kind, asked_at, partial(self._take_all, owner=owner))
         self.runs.forget(owner)
         self.known_keys.forget_all_of(owner)
+        self.known_sign_ins.forget_all_of(owner)
         return deletion
 
     async def delete_copy(self, copy: ConsentRow) -> Deletion:

@@ -21,6 +21,9 @@ class Keyring:
         self._request_key = _derive(root, b"sfumato rights request")
         self.proof_key = _derive(root, b"sfumato proof of work")
         self._api_key_pepper = _derive(root, b"sfumato api key digest")
+        self._sign_in_pepper = _derive(root, b"sfumato sign-in digest")
+        self._recovery_pepper = _derive(root, b"sfumato recovery code digest")
+        self._challenge_key = _derive(root, b"sfumato passkey challenge")
         self.wrapping_key = _derive(root, b"sfumato viewing secret")
         self.receipt_seed = _derive(root, b"sfumato deletion receipt")
 
@@ -38,6 +41,15 @@ class Keyring:
 
     def api_key_digest(self, text: str) -> bytes:
         return hmac.digest(self._api_key_pepper, text.encode(), hashlib.sha256)
+
+    def sign_in_digest(self, text: str) -> bytes:
+        return hmac.digest(self._sign_in_pepper, text.encode(), hashlib.sha256)
+
+    def recovery_digest(self, code: str) -> bytes:
+        return hmac.digest(self._recovery_pepper, code.encode(), hashlib.sha256)
+
+    def challenge_mac(self, claims: bytes) -> bytes:
+        return hmac.digest(self._challenge_key, claims, hashlib.sha256)[:MAC_BYTES]
 
     def tenant(self, owner: Owner) -> str:
         """An opaque name for the scheduler, the same for one owner, leading back to none."""

@@ -13,9 +13,11 @@ from policies.schema import Plan
 JobId = NewType("JobId", str)
 ImageId = NewType("ImageId", str)
 OwnerId = NewType("OwnerId", str)
-Scope = Literal["generate", "read", "privacy", "keys"]
+KeyScope = Literal["generate", "read", "privacy", "keys"]
+Scope = Literal[KeyScope, "account"]  # ways in and out of an account: a browser's alone, never a key's
 
-SESSION_SCOPES: frozenset[Scope] = frozenset(("generate", "read", "privacy"))  # a session has no keys to manage
+SESSION_SCOPES: frozenset[Scope] = frozenset(("generate", "read", "privacy", "account"))  # it has no keys to manage
+BROWSER_SCOPES: frozenset[Scope] = SESSION_SCOPES.union(("keys",))
 
 
 class Owner(Struct, frozen=True):

@@ -21,10 +21,13 @@ from edge.db.rows import (
     ImageRow,
     JobRow,
     OwnedRow,
+    PasskeyRow,
     PromptReadRow,
     PromptRow,
+    RecoveryCodeRow,
     RightsRequestRow,
     SessionRow,
+    SignInRow,
     ViewingSecretRow,
 )
 from edge.domain.events import EventHub
@@ -127,6 +130,9 @@ def _of_account(owner: Owner) -> dict[type[Base], ColumnElement[bool]]:
     return {
         AccountRow: AccountRow.id == owner.id,
         ApiKeyRow: ApiKeyRow.account_id == owner.id,
+        PasskeyRow: PasskeyRow.account_id == owner.id,
+        RecoveryCodeRow: RecoveryCodeRow.account_id == owner.id,
+        SignInRow: SignInRow.account_id == owner.id,
         ViewingSecretRow: ViewingSecretRow.account_id == owner.id,
     }
 

@@ -16,8 +16,14 @@ NONCE_BYTES = 12
 
 
 def add_own_secret(db: Session, account_id: str, keyring: Keyring) -> None:
-    secret = secrets.token_bytes(SECRET_BYTES)
-    db.add(ViewingSecretRow(id=account_id, account_id=account_id, wrapped=_wrap(secret, account_id, keyring)))
+    _add(db, account_id, account_id, secrets.token_bytes(SECRET_BYTES), keyring)
+
+
+def add_brought_secret(db: Session, account_id: str, secret: bytes, keyring: Keyring) -> str:
+    """Of a session whose pictures are the account's from here on. Answers its id, which does not name the session."""
+    secret_id = secrets.token_hex(16)
+    _add(db, secret_id, account_id, secret, keyring)
+    return secret_id
 
 
 def unwrap(row: ViewingSecretRow, keyring: Keyring) -> bytes:
@@ -26,10 +32,10 @@ def unwrap(row: ViewingSecretRow, keyring: Keyring) -> bytes:
     return AESGCM(keyring.wrapping_key).decrypt(nonce, sealed, _bound_to(row.account_id, row.id))
 
 
-def _wrap(secret: bytes, account_id: str, keyring: Keyring) -> bytes:
-    """Of the account's own, whose id is the account's."""
+def _add(db: Session, secret_id: str, account_id: str, secret: bytes, keyring: Keyring) -> None:
     nonce = secrets.token_bytes(NONCE_BYTES)
-    return nonce + AESGCM(keyring.wrapping_key).encrypt(nonce, secret, _bound_to(account_id, account_id))
+    sealed = AESGCM(keyring.wrapping_key).encrypt(nonce, secret, _bound_to(account_id, secret_id))
+    db.add(ViewingSecretRow(id=secret_id, account_id=account_id, wrapped=nonce + sealed))
 
 
 def _bound_to(account_id: str, secret_id: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Who is asking: an API key, a session by bearer or cookie, or nobody yet.
+"""Who is asking: an API key, a browser that is signed in, a session by bearer or cookie, or nobody yet.
 
 Pages alone set cookies; API calls get theirs in a header.
 """
@@ -12,12 +12,14 @@ from litestar.params import SkipValidation
 
 from edge.domain.api_keys import PREFIX as KEY_PREFIX
 from edge.domain.api_keys import Credential
-from edge.domain.owner import Caller
+from edge.domain.owner import BROWSER_SCOPES, Caller
 from edge.domain.sessions import Session, new_session, read_session, session_token
+from edge.domain.sign_ins import SignIn
 from edge.errors import BadCredential, Refusal
 from edge.guards.scopes import require_scope
 from edge.services import Services
 from edge.settings import Settings
+from policies.schema import Plan
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,8 @@ async def provide_caller(request: ApiRequest, services: NamedDependency[SkipVali
 async def _caller(request: ApiRequest, services: Services) -> Caller:
     bearer = bearer_of(request)
     if bearer is None:
+        if sign_in := await find_sign_in(request, services):
+            return signed_in_caller(sign_in, request, services)
         session = await cookie_session(request, services)
     elif bearer == ANONYMOUS:
         session = None
@@ -60,6 +64,27 @@ def says_gpc(request: ApiRequest) -> bool:
 
 def cookie_name(settings: Settings) -> str:
     return "__Host-sid" if settings.is_https else "sid"
+
+
+def sign_in_cookie_name(settings: Settings) -> str:
+    return "__Host-acc" if settings.is_https else "acc"
+
+
+async def find_sign_in(request: ApiRequest, services: Services) -> SignIn | None:
+    """By the cookie of a browser that is signed in; one that is not ours counts as none. Raises DatabaseUnavailable."""
+    token = request.cookies.get(sign_in_cookie_name(services.settings))
+    return await services.known_sign_ins.find(token) if token else None
+
+
+def signed_in_caller(sign_in: SignIn, request: ApiRequest, services: Services) -> Caller:
+    return Caller(
+        sign_in.owner,
+        sign_in.viewing_secret,
+        _plan_of(sign_in, services),
+        gpc=says_gpc(request),
+        scopes=BROWSER_SCOPES,
+        other_secrets=sign_in.other_secrets,
+    )
 
 
 async def cookie_session(request: ApiRequest, services: Services) -> Session | None:
@@ -92,18 +117,22 @@ async def _by_key(text: str, request: ApiRequest, services: Services) -> Caller:
 
 
 def _account_caller(credential: Credential, request: ApiRequest, services: Services) -> Caller:
-    plan = services.policies.plans.plans.get(credential.plan)
-    if plan is None:
-        log.error("account %s has a plan that plans.toml does not know", credential.owner.id)
-        raise Refusal("The plan of this account is not on offer any more; ask the operator.")
     return Caller(
         credential.owner,
         credential.viewing_secret,
-        plan,
+        _plan_of(credential, services),
         gpc=says_gpc(request),
         scopes=credential.scopes,
         other_secrets=credential.other_secrets,
     )
+
+
+def _plan_of(known: Credential | SignIn, services: Services) -> Plan:
+    plan = services.policies.plans.plans.get(known.plan)
+    if plan is None:
+        log.error("account %s has a plan that plans.toml does not know", known.owner.id)
+        raise Refusal("The plan of this account is not on offer any more; ask the operator.")
+    return plan
 
 
 async def _by_bearer(token: str, request: ApiRequest, services: Services) -> Session:

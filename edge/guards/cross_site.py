@@ -5,7 +5,7 @@ from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 
 from edge.errors import CrossSite
-from edge.guards.auth import cookie_name
+from edge.guards.auth import cookie_name, sign_in_cookie_name
 from edge.services import Services
 
 Connection = ASGIConnection[BaseRouteHandler, None, None, State]
@@ -18,7 +18,7 @@ class RefusesCrossSite:
 
     def __init__(self, services: Services) -> None:
         self._origin = services.settings.public_url
-        self._cookie = cookie_name(services.settings)
+        self._cookies = {cookie_name(services.settings), sign_in_cookie_name(services.settings)}
 
     async def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
         is_unsafe = connection.scope.get("method") not in SAFE_METHODS
@@ -29,7 +29,7 @@ class RefusesCrossSite:
             raise CrossSite("a request with a cookie must come from our own pages")
 
     def _rides_on_cookie(self, connection: Connection) -> bool:
-        return self._cookie in connection.cookies and "authorization" not in connection.headers
+        return not self._cookies.isdisjoint(connection.cookies) and "authorization" not in connection.headers
 
     def _is_same_origin(self, connection: Connection, site: str | None) -> bool:
         return site == "same-origin" or connection.headers.get("origin") == self._origin

@@ -26,7 +26,7 @@ from edge.domain.api_keys import (
     revoke_key,
     scopes_of,
 )
-from edge.domain.owner import Caller, Scope
+from edge.domain.owner import Caller, KeyScope, Scope
 from edge.errors import BadInput, InsufficientScope, NotFound
 from edge.guards.scopes import needs
 from edge.routes.documented import api_errors
@@ -39,7 +39,7 @@ LONGEST_GRACE = timedelta(days=1)
 
 KeyIdPath = Annotated[str, PathParameter(description="A key's id.", max_length=64)]
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Scopes = Annotated[list[Scope], Meta(min_length=1, max_length=8)]
+Scopes = Annotated[list[KeyScope], Meta(min_length=1, max_length=8)]
 
 
 class KeyWanted(Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,16 +17,17 @@ from sqlalchemy.orm import Session
 
 from edge.db.rows import ImageRow
 from edge.domain.export import Export, ExportedData
-from edge.domain.owner import Owner
+from edge.domain.owner import Caller, Owner
 from edge.domain.rights import HeldClass, Readable, holdings, images_of_owner, own_rows, streams_of
 from edge.domain.training import Choice, copies_of
 from edge.errors import BadInput
-from edge.guards.auth import ApiRequest, cookie_name
+from edge.guards.auth import ApiRequest, cookie_name, sign_in_cookie_name
 from edge.guards.scopes import needs
 from edge.routes.deletion import Deleted, deleted
 from edge.routes.documented import api_errors
 from edge.routes.given import GivenCaller, GivenServices
 from edge.services import Services
+from edge.settings import Settings
 from policies.publish import published
 
 CONFIRMED = "erase"
@@ -127,21 +128,31 @@ async def export(caller: GivenCaller, services: GivenServices) -> Stream:
 async def erase_me(
     request: ApiRequest, caller: GivenCaller, services: GivenServices, sfumato_confirm: Confirmation = ""
 ) -> Response[Deleted]:
-    is_confirmed = sfumato_confirm == CONFIRMED or services.page_tokens.spend(
-        sfumato_confirm, caller.owner, ERASE, services.clock()
+    return await erase_confirmed(request, caller, services, sfumato_confirm)
+
+
+async def erase_confirmed(
+    request: ApiRequest, caller: Caller, services: Services, confirmation: str
+) -> Response[Deleted]:
+    """All that is the caller's. Raises BadInput where it was not said twice."""
+    is_confirmed = confirmation == CONFIRMED or services.page_tokens.spend(
+        confirmation, caller.owner, ERASE, services.clock()
     )
     if not is_confirmed:
         raise BadInput("everything would go: say so with the header `Sfumato-Confirm: erase`", param="Sfumato-Confirm")
     reply = deleted(await services.deletions.delete_owner(caller.owner))
     if "authorization" in request.headers:
         return Response(reply)
-    return Response(reply, headers=CLEAR, cookies=[no_cookie(services)])
+    return Response(reply, headers=CLEAR, cookies=no_cookies(services))
 
 
-def no_cookie(services: Services) -> Cookie:
-    """Ends the session in the browser."""
+def no_cookies(services: Services) -> list[Cookie]:
+    """Ends session and sign-in in the browser."""
     settings = services.settings
-    name = cookie_name(settings)
+    return [without(cookie_name(settings), settings), without(sign_in_cookie_name(settings), settings)]
+
+
+def without(name: str, settings: Settings) -> Cookie:
     return Cookie(key=name, value="", max_age=0, path="/", secure=settings.is_https, httponly=True, samesite="lax")
 
 

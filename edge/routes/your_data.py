@@ -23,12 +23,12 @@ from edge.domain.rights_requests import MOST_SAID, Kind, Law, RightsRequest, add
 from edge.domain.standing import utc_minute
 from edge.domain.training import Asked, Choice, copies_of, decide
 from edge.errors import BadCredential, BadInput, NotFound
-from edge.guards.auth import ApiRequest, bearer_of, caller_of
+from edge.guards.auth import ApiRequest, bearer_of, caller_of, find_sign_in, signed_in_caller
 from edge.guards.scopes import needs
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.pages import session_cookie, visiting_session
 from edge.routes.privacy import policy_in_words
-from edge.routes.privacy_me import CLEAR, ERASE, no_cookie
+from edge.routes.privacy_me import CLEAR, ERASE, no_cookies
 from edge.routes.receipts import ReceiptIdPath, kept_receipt
 from edge.routes.stored_images import delete_picture
 from edge.routes.training import WORDS, say
@@ -105,6 +105,8 @@ async def your_data_page(request: ApiRequest, services: GivenServices) -> Templa
     """By the cookie alone, as a browser comes; whoever says to be another is not shown this one's."""
     if bearer_of(request) is not None:
         raise BadCredential("this page goes by the cookie; with a key, ask /v1/privacy/me")
+    if sign_in := await find_sign_in(request, services):
+        return await _page(signed_in_caller(sign_in, request, services), services)
     session = await visiting_session(request, services)
     caller = caller_of(session, request, services, is_new=False)
     page = await _page(caller, services)
@@ -149,7 +151,7 @@ async def erase_everything(
         return await _page(caller, services, notice=TOO_LATE)
     reply = _to_receipt(await services.deletions.delete_owner(caller.owner))
     reply.headers.update(CLEAR)
-    reply.cookies = [no_cookie(services)]
+    reply.cookies = no_cookies(services)
     return reply
 
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from httpx2 import Response
@@ -11,9 +12,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from edge.domain.api_keys import new_key_text, revoke_key
-from edge.domain.owner import SESSION_SCOPES, Scope
+from edge.domain.owner import BROWSER_SCOPES, SESSION_SCOPES, KeyScope, Scope
 from edge.guards.scopes import SCOPE
 from tests.edge.accounts import ALL, bearer, new_key
+from tests.edge.browsers import visiting
 from tests.edge.edges import Clock, Edge, make_edge
 from tests.promises.test_owner_matrix import SAME_ORIGIN, Owned, call, cookie, expired, filled, owned
 
@@ -21,6 +23,7 @@ from tests.promises.test_owner_matrix import shows_nothing, stranger, token_of  
 
 Headers = dict[str, str]
 Credential = Callable[[Edge, Owned], Awaitable[Headers]]
+SCOPES = frozenset(get_args(KeyScope)) | {"account"}
 ROTATED_S = 15 * 86_400 + 1
 GRACE_S = 61
 
@@ -72,6 +75,22 @@ async def ended_session(edge: Edge, _: Owned) -> Headers:
     return newest
 
 
+async def signed_in(edge: Edge, _: Owned) -> Headers:
+    """Another's browser."""
+    browser = await visiting(edge)
+    assert (await browser.sign_up()).status_code == 201
+    return {"cookie": f"acc={browser.cookies['acc']}", **SAME_ORIGIN}
+
+
+async def signed_out(edge: Edge, _: Owned) -> Headers:
+    """Its cookie is kept, and opens nothing."""
+    browser = await visiting(edge)
+    await browser.sign_up()
+    cookie = {"cookie": f"acc={browser.cookies['acc']}", **SAME_ORIGIN}
+    assert (await browser.sign_out()).status_code == 200
+    return cookie
+
+
 async def revoked_key(edge: Edge, _: Owned) -> Headers:
     key = await new_key(edge)
     await edge.services.database.write(partial(revoke_key, key_id=key.row.id, now=edge.clock()))
@@ -109,6 +128,8 @@ LET_IN: dict[str, tuple[Credential, frozenset[Scope]]] = {
     "a fresh session": (fresh_session, SESSION_SCOPES),
     "a tampered cookie": (told(lambda edge, mine: by_cookie(spoiled(token_of(mine)))), SESSION_SCOPES),
     "another's cookie": (told(lambda edge, mine: by_cookie(stranger(edge))), SESSION_SCOPES),
+    "another's browser that is signed in": (signed_in, BROWSER_SCOPES),
+    "another's browser that was signed out": (signed_out, SESSION_SCOPES),
     "another tenant's key": (partial(key_with, scopes=ALL), frozenset(ALL)),
     **{f"a key for {scope} alone": (partial(key_with, scopes=(scope,)), frozenset((scope,))) for scope in ALL},
 }
@@ -129,7 +150,7 @@ async def tried(edge: Edge, mine: Owned, method: str, template: str, headers: He
 def test_every_route_that_asks_who_is_calling_names_a_scope(tmp_path: Path) -> None:
     asking = [each for each in handlers(make_edge(tmp_path, Clock()).app) if asks_who(each[2])]
     assert len(asking) > 20
-    assert [f"{method} {path}" for method, path, handler in asking if handler.opt.get(SCOPE) not in ALL] == []
+    assert [f"{method} {path}" for method, path, handler in asking if handler.opt.get(SCOPE) not in SCOPES] == []
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from cluster.lifecycle import EACH_MINUTE, sweep_once
+from edge.domain.owner import Owner
 from policies.load import load_policies
 from policies.obeyed import OBEYED
 from policies.presets import FILES
 from tests.edge.accounts import bearer, new_key
+from tests.edge.browsers import visiting
 from tests.edge.edges import Edge
 from tests.promises.everything import countable, everything_kept, held, rows
 from tests.servers import S3Server
@@ -85,7 +87,8 @@ async def test_each_class_ends_as_it_says(edge: Edge) -> None:
 
 async def test_erasure_reaches_what_it_says(edge: Edge) -> None:
     places = {place: OBEYED[name].erasure for name, kept in CLASSES.items() for place in countable(kept)}
-    key = await new_key(edge)
+    account = (await (await visiting(edge)).sign_up()).json()["id"]
+    key = await new_key(edge, account=Owner("account", account))
     before = {place: await held(edge, place) for place in places}
     [caller] = re.findall(r"[0-9a-f]{32}", await rows(edge, "session"))
     for whose in ({}, bearer(key)):

@@ -22,10 +22,19 @@ PROMPT = "xyloprompt"
 MESSAGE = "xylomessage"
 SAME_ORIGIN = {"sec-fetch-site": "same-origin"}
 
+NOBODY_S = {"id": "AAAA", "rawId": "AAAA", "type": "public-key"}  # a passkey
+MADE = {**NOBODY_S, "response": {"clientDataJSON": "e30", "attestationObject": "AAAA"}}
+SIGNED = {**NOBODY_S, "response": {"clientDataJSON": "e30", "authenticatorData": "AAAA", "signature": "AAAA"}}
 JSON_BODIES: dict[str, object] = {
     "/v1/images/generations": {"prompt": "a cat"},
     "/v1/generations": {"prompt": "a cat"},
     "/v1/privacy/training": {"choice": "deny"},
+    "/v1/account": {"credential": MADE},
+    "/v1/account/challenges": {"purpose": "sign_in"},
+    "/v1/account/sign-in": {"credential": SIGNED},
+    "/v1/account/recovery": {"code": "00000-00000-00000-00000"},
+    "/v1/account/recovery-codes": {},
+    "/v1/account/passkeys": {"credential": MADE},
     "/v1/keys": {"name": "mine", "scopes": ["keys"]},
     "/v1/keys/{key_id}/rotate": {},
     "/v1/privacy/requests": {"kind": "access", "law": "gdpr", "message": "mine"},
@@ -119,6 +128,7 @@ def filled(path: str, mine: Owned) -> str:
         "token": forged,
         "receipt_id": "0" * 32,  # whoever knows a receipt's id may read it: it names nobody
         "key_id": "0" * 32,  # a session has none; whose another account's are, `tests/edge/routes/test_keys.py` tries
+        "passkey_id": "0" * 32,  # the same: `tests/edge/routes/test_account_passkeys.py`
         "model": "sfumato-embedded",
         "file_path": "page.js",
         "path": "openapi.json",

@@ -1,0 +1,45 @@
+"""What a session has made becomes an account's, where its person says so: pictures, jobs, prompt records, copies.
+
+Addresses keep working, for they carry what opens a picture. So that the account can ask for them again, the session's
+viewing secret is wrapped for it, and the rows of the pictures name that. The session is over then.
+"""
+
+from sqlalchemy import delete, exists, select, update
+from sqlalchemy.orm import Session
+
+from edge.db.rows import AccountRow, ConsentRow, ImageRow, JobRow, PromptRow, RightsRequestRow, SessionRow
+from edge.domain import jobs
+from edge.domain.keyring import Keyring
+from edge.domain.owner import Caller, Owner, owned
+from edge.domain.viewing_secrets import add_brought_secret
+
+
+class StillDrawing(Exception):
+    """What is being drawn would be written down as the session's."""
+
+
+def lift(db: Session, session: Caller, account: Owner, keyring: Keyring) -> bool:
+    """Whether the account has said no to training, and copies that came along are to be taken back.
+
+    Raises StillDrawing.
+    """
+    owner = session.owner
+    if db.scalar(select(exists().where(owned(JobRow, owner), JobRow.status.in_(jobs.OPEN_STATES)))):
+        raise StillDrawing
+    if db.scalar(select(exists().where(owned(ImageRow, owner)))):
+        secret_id = add_brought_secret(db, account.id, session.viewing_secret, keyring)
+        db.execute(update(ImageRow).where(owned(ImageRow, owner)).values(viewing_secret_id=secret_id))
+    for row in (ImageRow, JobRow, PromptRow, ConsentRow, RightsRequestRow):
+        db.execute(update(row).where(owned(row, owner)).values(owner_kind=account.kind, owner_id=account.id))
+    says_no = _carry_choice(db, owner, account)
+    db.execute(delete(SessionRow).where(SessionRow.id == owner.id))
+    return says_no
+
+
+def _carry_choice(db: Session, session: Owner, account: Owner) -> bool:
+    """The account's own word stands; where it has said nothing, the session's holds from here on."""
+    said = db.get(SessionRow, session.id)
+    mine = db.get_one(AccountRow, account.id)
+    if mine.training is None and said is not None and said.training is not None:
+        mine.training, mine.training_at = said.training, said.training_at
+    return mine.training == "deny"

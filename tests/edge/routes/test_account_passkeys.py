@@ -1,0 +1,165 @@
+"""The ways into an account, and what makes no sense at any of its routes."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from edge.db.rows import AccountRow, PasskeyRow, SignInRow
+from tests.edge.authenticator import Authenticator
+from tests.edge.browsers import Browser, visiting
+from tests.edge.edges import Edge
+
+
+@pytest.fixture
+async def browser(edge: Edge) -> Browser:
+    """Signed in."""
+    browser = await visiting(edge)
+    await browser.sign_up()
+    return browser
+
+
+async def add(browser: Browser, device: Authenticator, **asked: object) -> Any:
+    credential = device.make(await browser.challenge("add_passkey"))
+    return await browser.ask("POST", "/v1/account/passkeys", {"credential": credential, **asked})
+
+
+async def passkeys(browser: Browser) -> list[dict[str, Any]]:
+    return (await browser.ask("GET", "/v1/account")).json()["passkeys"]
+
+
+async def test_an_account_has_several_passkeys_and_each_opens_it(browser: Browser) -> None:
+    second = Authenticator()
+    made = await add(browser, second, label="laptop")
+    assert (made.status_code, made.json()["label"]) == (201, "laptop")
+    await browser.sign_out()
+    browser.device = second
+    assert (await browser.sign_in()).status_code == 201
+    assert {each["label"] for each in await passkeys(browser)} == {"passkey", "laptop"}
+
+
+async def test_a_removed_passkey_opens_nothing_and_the_last_one_stays(browser: Browser) -> None:
+    [first] = await passkeys(browser)
+    only = await browser.ask("DELETE", f"/v1/account/passkeys/{first['id']}")
+    assert (only.status_code, only.json()["error"]["param"]) == (400, "id")
+    second = Authenticator()
+    await add(browser, second)
+    assert (await browser.ask("DELETE", f"/v1/account/passkeys/{first['id']}")).status_code == 200
+    assert (await browser.ask("DELETE", f"/v1/account/passkeys/{first['id']}")).status_code == 404
+    await browser.sign_out()
+    assert (await browser.sign_in()).status_code == 400
+    browser.device = second
+    assert (await browser.sign_in()).status_code == 201
+
+
+async def test_a_passkey_of_another_account_is_not_there(browser: Browser, edge: Edge) -> None:
+    other = await visiting(edge)
+    await other.sign_up()
+    await add(other, Authenticator())
+    [theirs, _] = await passkeys(other)
+    assert (await browser.ask("DELETE", f"/v1/account/passkeys/{theirs['id']}")).status_code == 404
+    assert len(await passkeys(other)) == 2
+
+
+async def test_a_passkey_that_is_known_is_not_added_again(browser: Browser) -> None:
+    options = await browser.challenge("add_passkey")
+    assert len(options["excludeCredentials"]) == 1  # so that the browser says so itself
+    assert (await add(browser, browser.device)).status_code == 400
+    assert len(await passkeys(browser)) == 1
+
+
+async def test_passkeys_are_bounded(browser: Browser) -> None:
+    made = [(await add(browser, Authenticator())).status_code for _ in range(20)]
+    assert made == [201] * 19 + [400]
+
+
+# hostile input --------------------------------------------------------------------------------------------------------
+
+GARBAGE = [
+    "",
+    "A",
+    "%%%",
+    "é",
+    "AAAA",
+    "A" * 8_192,
+    "oWNmbXRkbm9uZQ",
+    "e30",
+    "eyJ0eXBlIjoieCJ9",
+    "W10",
+    "bnVsbA",
+    "gYGBgYGBgYGBgYGBgYE",
+    "v_8",
+    "-_v7-_v7",
+]
+CREDENTIAL = {"id": "AAAA", "rawId": "AAAA", "type": "public-key"}
+SIGNED = {"clientDataJSON": "e30", "authenticatorData": "AAAA", "signature": "AAAA"}
+MADE = {"clientDataJSON": "e30", "attestationObject": "AAAA"}
+BODIES: list[tuple[str, object, str | None]] = [
+    ("/v1/account/challenges", {}, "purpose"),
+    ("/v1/account/challenges", {"purpose": "steal"}, "purpose"),
+    ("/v1/account/challenges", {"purpose": None}, "purpose"),
+    ("/v1/account/challenges", {"purpose": "sign_up", "account": "0"}, "account"),
+    ("/v1/account/challenges", [], None),
+    ("/v1/account", {}, "credential"),
+    ("/v1/account", {"credential": "x"}, "credential"),
+    ("/v1/account", {"credential": {}}, "id"),
+    ("/v1/account", {"credential": {**CREDENTIAL, "response": {}}}, "clientDataJSON"),
+    ("/v1/account", {"credential": {**CREDENTIAL, "response": MADE}}, "credential"),
+    ("/v1/account", {"credential": {**CREDENTIAL, "response": MADE}, "label": ""}, "label"),
+    ("/v1/account", {"credential": {**CREDENTIAL, "response": MADE}, "label": "a" * 101}, "label"),
+    ("/v1/account", {"credential": {**CREDENTIAL, "response": MADE}, "label": "a\nb"}, "label"),
+    ("/v1/account", {"credential": {**CREDENTIAL, "response": MADE}, "bring": "yes"}, "bring"),
+    ("/v1/account", {"credential": {**CREDENTIAL, "response": MADE}, "plan": "pro"}, "plan"),
+    ("/v1/account", {"credential": {**CREDENTIAL, "response": MADE, "type": "password"}}, "credential"),
+    ("/v1/account", {"credential": {**CREDENTIAL, "id": "A" * 8_193, "response": MADE}}, "credential"),
+    ("/v1/account/sign-in", {}, "credential"),
+    ("/v1/account/sign-in", {"credential": {**CREDENTIAL, "response": SIGNED}}, "credential"),
+    ("/v1/account/sign-in", {"credential": {**CREDENTIAL, "response": SIGNED}, "bring": 1}, "bring"),
+    ("/v1/account/sign-in", {"credential": {**CREDENTIAL, "response": SIGNED}, "account": "x"}, "account"),
+    ("/v1/account/recovery", {}, "code"),
+    ("/v1/account/recovery", {"code": ""}, "code"),
+    ("/v1/account/recovery", {"code": "A" * 65}, "code"),
+    ("/v1/account/recovery", {"code": 5}, "code"),
+    ("/v1/account/recovery", {"code": "é\u0000"}, "code"),
+    ("/v1/account/recovery", {"code": "0", "account": "x"}, "account"),
+]
+
+
+async def assert_nothing_is_stored(edge: Edge) -> None:
+    for row in (AccountRow, PasskeyRow, SignInRow):
+        assert (
+            await edge.services.database.read(lambda db, row=row: db.scalar(select(func.count()).select_from(row))) == 0
+        )
+
+
+@pytest.mark.parametrize(("path", "body", "param"), BODIES)
+async def test_what_makes_no_sense_is_named_and_stores_nothing(
+    edge: Edge, path: str, body: object, param: str | None
+) -> None:
+    stranger = await visiting(edge)
+    reply = await stranger.ask("POST", path, body)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, param)
+    await assert_nothing_is_stored(edge)
+
+
+@pytest.mark.parametrize(
+    "part", ["id", "rawId", "clientDataJSON", "attestationObject", "authenticatorData", "signature"]
+)
+@pytest.mark.parametrize("text", GARBAGE, ids=range(len(GARBAGE)))
+async def test_bytes_that_are_no_answer_are_refused_and_store_nothing(edge: Edge, part: str, text: str) -> None:
+    """Each in the place of a good part, so that all that comes before it is right."""
+    stranger = await visiting(edge)
+    makes = part != "authenticatorData" and part != "signature"
+    options = await stranger.challenge("sign_up" if makes else "sign_in")
+    credential = stranger.device.make(options) if makes else stranger.device.sign(options)
+    place = credential["response"] if part in credential["response"] else credential
+    place[part] = text
+    reply = await stranger.ask("POST", "/v1/account" if makes else "/v1/account/sign-in", {"credential": credential})
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "credential")
+    await assert_nothing_is_stored(edge)
+
+
+async def test_only_json_is_taken(edge: Edge) -> None:
+    for path in ("challenges", "sign-in", "recovery", "passkeys", "recovery-codes"):
+        reply = await edge.client.post(f"/v1/account/{path}", content=b"{}", headers={"content-type": "text/plain"})
+        assert reply.status_code == 415, path
