@@ -1,7 +1,7 @@
 """Limits at the door: one charge for each call, refusals before any work, and the numbers on every reply.
 
 A call is charged before its handler runs. One for pictures is charged by its handler, once it is known to make sense:
-what does not gets to be one request, when its reply leaves.
+what does not gets to be one request, when its reply leaves. So does a call that reaches no route.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -13,6 +13,7 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import SkipValidation
+from litestar.types import Scope
 
 from edge.domain.limits.gate import PICTURES, REQUESTS, Asker, Charge, Gate
 from edge.domain.limits.networks import networks_of
@@ -53,7 +54,8 @@ class Tab:
         return charge
 
     async def settle(self) -> None:
-        """A call for pictures that made no sense counts as one request."""
+        """A call that nothing was charged for counts as one request: for pictures it made no sense, or it was refused
+        before anybody asked what it wants."""
         if self.charge is None:
             self.charge = await self._gate.request(self.asker)
 
@@ -68,12 +70,21 @@ class Limits:
         self._services = services
         self._gate = services.gate
 
+    def tab(self, scope: Scope) -> Tab | None:
+        """Of this call, for nobody known as long as nobody asked who it is; None where nothing is counted."""
+        if scope["path"].startswith(UNLIMITED):
+            return None
+        tab: Tab | None = scope["state"].get(TAB)
+        if tab is None:
+            address = client_address(scope, self._services.settings.trusted_proxies)
+            tab = scope["state"][TAB] = Tab(self._gate, Asker(None, None, networks_of(address)))
+        return tab
+
     async def __call__(self, connection: Connection, handler: BaseRouteHandler) -> None:
-        if connection.scope["path"].startswith(UNLIMITED):
+        tab = self.tab(connection.scope)
+        if tab is None:
             return
-        address = client_address(connection.scope, self._services.settings.trusted_proxies)
-        nobody = Asker(None, None, networks_of(address))
-        tab = connection.scope["state"][TAB] = Tab(self._gate, nobody)
+        nobody = tab.asker
         if CALLER in handler.parsed_fn_signature.parameters:
             try:
                 caller = await provide_caller(Request(connection.scope), self._services)
