@@ -21,6 +21,8 @@ from serve_app.pipelines.pipeline import BatchKey
 from serve_app.step_times import StepTimes, latent_area
 from serve_app.traffic import Demand, Ticket, Traffic
 
+ROUNDS = 4  # of an estimate that comes down to its value
+
 
 @dataclass(slots=True, frozen=True)
 class Pass:
@@ -49,11 +51,12 @@ class Waiting(NamedTuple):
     weight: float
 
 
-class _Backlog(NamedTuple):
-    """A class, and the work that waits in it."""
+class _Rival(NamedTuple):
+    """Another class: its weight by one's own, the work that it has here, and what comes of it in a second."""
 
-    queue: Traffic
+    weight: float
     work: float
+    per_s: float
 
 
 class _Pace(NamedTuple):
@@ -139,8 +142,8 @@ class Scheduler:
         """The pass was made and took `seconds`. Returns the tickets that made their last step; they have left."""
         self.times.observe(made.key, made.forward_rows, seconds)
         self._level = max(self._level, self._class_of(made.tickets[0].turn).served)
-        for traffic in {ticket.turn.traffic for ticket in made.tickets}:
-            self._classes[traffic].advance(sum(t.work for t in made.tickets if t.turn.traffic == traffic))
+        for traffic, queue in self._classes.items():
+            queue.advance(sum(t.work for t in made.tickets if t.turn.traffic == traffic), seconds)
         known = [ticket for ticket in made.tickets if self._is_known(ticket)]
         for ticket in known:
             ticket.started = True
@@ -163,23 +166,22 @@ class Scheduler:
         ahead = [ticket for ticket in queue.tickets if ticket.finish_tag <= last_tag]
         waiting = {ticket.request_id for ticket in ahead if ticket.finish_tag <= first_tag}
         work = sum(ticket.work_left for ticket in ahead) + demand.row_work * demand.rows
-        work += _of_others(work, queue, self._backlogs(without))
         pace = self._pace(demand.key, self._rows_here(demand.key) + demand.rows * demand.forward_rows)
-        return Outlook(len(waiting - self._begun), _eta_s(work, demand.steps, pace))
+        eta_s = _eta_s(work, demand.steps, pace, self._rivals(queue, without))
+        return Outlook(len(waiting - self._begun), eta_s)
 
     def alone_s(self, demand: Demand) -> float:
         """Seconds that the request would take with the machine to itself."""
         pace = self._pace(demand.key, demand.rows * demand.forward_rows)
-        return _eta_s(demand.row_work * demand.rows, demand.steps, pace)
+        return _eta_s(demand.row_work * demand.rows, demand.steps, pace, [])
 
     def news(self, without: Collection[str] = ()) -> dict[str, Outlook]:
         """For every request that has not begun, if those of `without` were not here. One walk over the rows: thousands
         may wait."""
         paces = {key: self._pace(key, self._rows_here(key)) for key in {ticket.key for ticket in self._tickets()}}
-        backlogs = self._backlogs(without)
         news: dict[str, Outlook] = {}
         for queue in self._classes.values():
-            others = [each for each in backlogs if each.queue is not queue]
+            rivals = self._rivals(queue, without)
             work, waiting = 0.0, 0
             for ticket in queue.tickets:
                 if ticket.request_id in without:
@@ -190,7 +192,7 @@ class Scheduler:
                 known = news.get(ticket.request_id)
                 position = waiting if known is None else known.position
                 waiting += known is None
-                eta_s = _eta_s(work + _of_others(work, queue, others), ticket.steps_left, paces[ticket.key])
+                eta_s = _eta_s(work, ticket.steps_left, paces[ticket.key], rivals)
                 news[ticket.request_id] = Outlook(position, eta_s)  # the last row's stands in the end
         return news
 
@@ -230,11 +232,16 @@ class Scheduler:
                 return False
         return True
 
-    def _backlogs(self, without: Collection[str]) -> list[_Backlog]:
+    def _rivals(self, queue: Traffic, without: Collection[str]) -> list[_Rival]:
+        """Of lower classes only what is here counts: what comes of them meets a door that knows of this."""
         return [
-            _Backlog(queue, sum(ticket.work_left for ticket in queue.tickets if ticket.request_id not in without))
-            for queue in self._classes.values()
-            if queue.tickets
+            _Rival(
+                weight=other.weight / queue.weight,
+                work=sum(ticket.work_left for ticket in other.tickets if ticket.request_id not in without),
+                per_s=other.per_s if other.weight > queue.weight else 0.0,
+            )
+            for other in self._classes.values()
+            if other is not queue and (other.tickets or other.per_s)
         ]
 
     def _pace(self, key: BatchKey, rows: int) -> _Pace:
@@ -258,11 +265,11 @@ class Scheduler:
             self._begun.discard(ticket.request_id)
 
 
-def _of_others(work: float, queue: Traffic, backlogs: Collection[_Backlog]) -> float:
-    """What the other classes get done while `queue` gets `work`: their share by weight, and no more than they have."""
-    return sum(min(each.work, work * each.queue.weight / queue.weight) for each in backlogs if each.queue is not queue)
-
-
-def _eta_s(work: float, steps: int, pace: _Pace) -> float:
-    """A fluid estimate: all that is done until then, and never less than the steps themselves take."""
-    return max(steps * pace.step_s, work / pace.work_per_s)
+def _eta_s(work: float, steps: int, pace: _Pace, rivals: Collection[_Rival]) -> float:
+    """A fluid estimate: `work`, and what rivals get done until then, which is their share by weight, or all they have
+    and all that comes of them. Found from above, so that it errs late. Never less than the steps themselves take."""
+    total = work * (1 + sum(rival.weight for rival in rivals))
+    for _ in range(ROUNDS if rivals else 0):
+        until_s = total / pace.work_per_s
+        total = work + sum(min(work * rival.weight, rival.work + rival.per_s * until_s) for rival in rivals)
+    return max(steps * pace.step_s, total / pace.work_per_s)

@@ -7,10 +7,13 @@ long work, a tenant with much work stands behind its own, and nothing starves: t
 
 from bisect import insort
 from dataclasses import dataclass, field
+from math import exp
 
 from serve_app.contract import Turn
 from serve_app.pipelines.pipeline import BatchKey
 from serve_app.step_times import latent_area
+
+LATELY_S = 10.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -58,13 +61,15 @@ class Ticket:
 
 @dataclass(slots=True)
 class Traffic:
-    """The rows of one class by finish tag, and how far its virtual time has come; `served` is its work by weight."""
+    """The rows of one class by finish tag, and how far its virtual time has come; `served` is its work by weight, and
+    `per_s` what was done for it lately in a second of passes."""
 
     weight: float
     max_step_slowdown: float | None
     tickets: list[Ticket] = field(default_factory=list[Ticket])
     virtual_time: float = 0.0
     served: float = 0.0
+    per_s: float = 0.0
     tenants: dict[str, int] = field(default_factory=dict[str, int])
     last_tag: dict[str, float] = field(default_factory=dict[str, float])
 
@@ -103,10 +108,13 @@ class Traffic:
         self.tickets.sort(key=lambda ticket: ticket.order)
         self.last_tag[tenant] = tag
 
-    def advance(self, work: float) -> None:
-        """`work` was done for this class: all its tenants come that much nearer, each by an equal part."""
+    def advance(self, work: float, seconds: float) -> None:
+        """`work` was done for this class in a pass of so many seconds: all its tenants come that much nearer, each by
+        an equal part."""
         self.virtual_time += work / max(1, len(self.tenants))
         self.served += work / self.weight
+        if seconds > 0:
+            self.per_s += (1 - exp(-seconds / LATELY_S)) * (work / seconds - self.per_s)
 
     def _forget_tenants(self) -> None:
         """Of those who wait for nothing, only a tag that is still ahead says anything; in an idle class none does."""

@@ -53,6 +53,15 @@ def test_a_small_backlog_of_another_class_costs_no_more_than_it_holds():
     assert queue.outlook(demand("anonymous", 50)).eta_s == 54
 
 
+def test_a_higher_class_that_keeps_coming_is_counted_before_it_has_come():
+    queue = scheduler()
+    add(queue, "a", "anonymous", 1000)
+    for number in range(30):
+        add(queue, f"p{number}", "paid", 6)
+        step(queue, 10)
+    assert queue.outlook(demand("anonymous", 40, tenant="new")).eta_s == pytest.approx(40 / 0.4, rel=0.2)
+
+
 def test_paid_work_at_a_full_queue_displaces_the_newest_anonymous_work_and_no_more_than_it_must():
     queue = scheduler()
     add(queue, "running", "anonymous", 5)
