@@ -10,19 +10,25 @@ from litestar.datastructures import Cookie
 from litestar.response import Template
 
 from edge.domain.sessions import Session, new_session, session_token
+from edge.domain.sign_ins import SignIn
 from edge.domain.training import Answer, Asked, choice_of, decide
 from edge.errors import DatabaseUnavailable
-from edge.guards.auth import ApiRequest, cookie_name, cookie_session, read_cookie, says_gpc
+from edge.guards.auth import ApiRequest, cookie_name, cookie_session, find_sign_in, read_cookie, says_gpc
 from edge.routes.given import GivenServices
 from edge.routes.models import cards_of
 from edge.routes.privacy import policy_in_words
 from edge.services import Services
+from policies.publish import published
 
 
 @get("/", include_in_schema=False)
 async def front_page(request: ApiRequest, services: GivenServices) -> Template:
-    plan = services.anonymous_plan
-    session = await _visitor(request, services)
+    """For a browser that is signed in, with the plan of its account."""
+    visitor = await _sign_in(request, services) or await _visitor(request, services)
+    plan_name = visitor.plan if isinstance(visitor, SignIn) else "anonymous"
+    plan = services.policies.plans.plans[plan_name]
+    words = policy_in_words(services)
+    words["plan"] = published(services.policies).plans[plan_name]
     return Template(
         "index.html",
         context={
@@ -30,11 +36,20 @@ async def front_page(request: ApiRequest, services: GivenServices) -> Template:
             "retention": msgspec.to_builtins(plan.retention),
             "max_images": plan.max_images,
             "version": version("sfumato"),
-            "training": await _usual_training(session, request, services),
-            **policy_in_words(services),
+            "training": await _usual_training(visitor, request, services),
+            **words,
         },
-        cookies=[session_cookie(session, services)],
+        cookies=[session_cookie(visitor, services)] if isinstance(visitor, Session) else [],
     )
+
+
+async def _sign_in(request: ApiRequest, services: Services) -> SignIn | None:
+    """None also for an account whose plan is not on offer any more: its calls say so."""
+    with suppress(DatabaseUnavailable):
+        sign_in = await find_sign_in(request, services)
+        if sign_in and sign_in.plan in services.policies.plans.plans:
+            return sign_in
+    return None
 
 
 async def _visitor(request: ApiRequest, services: Services) -> Session:
@@ -45,13 +60,14 @@ async def _visitor(request: ApiRequest, services: Services) -> Session:
         return read_cookie(request, services) or new_session(services.clock(), services.session_idle_s)
 
 
-async def _usual_training(session: Session, request: ApiRequest, services: Services) -> Answer:
+async def _usual_training(visitor: SignIn | Session, request: ApiRequest, services: Services) -> Answer:
     """What holds for a picture of this visitor when the form says nothing else."""
+    owner = visitor.owner
     choice = None
-    if read_cookie(request, services):  # a newcomer has chosen nothing
+    if owner.kind == "account" or read_cookie(request, services):  # a newcomer has chosen nothing
         with suppress(DatabaseUnavailable):  # what was chosen holds whatever the page shows
-            choice = await services.database.read(partial(choice_of, owner=session.owner))
-    return decide(Asked(owner_kind="session", gpc=says_gpc(request), choice=choice), services.training)
+            choice = await services.database.read(partial(choice_of, owner=owner))
+    return decide(Asked(owner_kind=owner.kind, gpc=says_gpc(request), choice=choice), services.training)
 
 
 async def visiting_session(request: ApiRequest, services: Services) -> Session:

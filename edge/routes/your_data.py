@@ -195,6 +195,7 @@ async def _page(
     asked = Asked(owner_kind=caller.owner.kind, gpc=caller.gpc, choice=belongings.choice)
     context = {
         **_words(services),
+        "has_account": caller.owner.kind == "account",
         "notice": notice,
         "draft": draft,
         "most_said": MOST_SAID,
