@@ -23,7 +23,6 @@ from edge.guards.limits import Limits, given_caller
 from edge.guards.refusals import reply_to_error
 from edge.routes.account import account_routes
 from edge.routes.account_pages import account_pages
-from edge.routes.account_pages import account_pages
 from edge.routes.account_passkeys import passkey_routes
 from edge.routes.account_sign_in import sign_in_routes
 from edge.routes.delivery import delivery_routes
@@ -58,7 +57,6 @@ def create_app(services: Services) -> Litestar:
             stored_image_routes,
             generation_routes,
             model_routes,
-            account_pages,
             account_pages,
             account_routes,
             sign_in_routes,
