@@ -43,14 +43,21 @@ async def run_edge(settings: Settings, policies: Policies, host: str, generator:
     allow_many_open_files()
     await require_safe_store(settings.store, policies)
     leave = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, leave.set)
+    set_when_told_to_leave(leave)
     services = build_services(settings, policies, generator)
     try:
         await migrate(services.database.engine)  # the lifespan does too, but would raise a group
         await serve_until(leave, services, host=host, port=settings.port)
     finally:
         await generator.close()
+
+
+def set_when_told_to_leave(leave: asyncio.Event) -> None:
+    """A loop hears of a signal by a byte, which is lost while very many callbacks wait: so the handler says it too."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, leave.set)
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(leave.set))
 
 
 async def serve_until(
