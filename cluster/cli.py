@@ -171,7 +171,7 @@ def bench(*rows: str, rounds: int = 5, seconds: float = 8.0) -> None:
     Parameters
     ----------
     rows
-        E1 to E5, E7, E9, D1 to D6; F1, on SFUMATO_S3_URL and SFUMATO_DATABASE_URL too where they are set.
+        E1 to E9, D1 to D6; F1, on SFUMATO_S3_URL and SFUMATO_DATABASE_URL too where they are set.
     rounds
         How often each side is measured, in turns.
     seconds

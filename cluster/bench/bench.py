@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from cluster.bench.crowds import measure_flood, measure_overload
 from cluster.bench.deleting import measure_deletions
 from cluster.bench.edge_cost import measure_accepted_jobs, measure_added_latency, measure_start
 from cluster.bench.figures import Figure, Measured, save, table, this_device
@@ -25,7 +26,7 @@ from cluster.home import prepare_home
 from policies.load import load_policies
 
 THREADS = 2
-ROWS = ("E1", "E2", "E3", "E4", "E5", "E7", "E9", "D1", "D2", "D3", "D4", "D5", "D6", "F1")
+ROWS = ("E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E9", "D1", "D2", "D3", "D4", "D5", "D6", "F1")
 NEED_STAGE = {"E1", "E2", "E3", "E4", "E5", "E9", "D4"}
 
 
@@ -60,12 +61,22 @@ async def _without_stage(wanted: set[str], rounds: int, seconds: float) -> None:
         _keep(*await measure_streams(rounds))
     if "F1" in wanted:
         _keep(*await measure_deletions(rounds, os.environ))
-    if "E7" in wanted:
-        engine, log = await asyncio.to_thread(logged_engine)
-        try:
-            _keep(await measure_cancel(engine, log, Orders(load_policies()), rounds))
-        finally:
-            await engine.close()
+    if wanted & {"E6", "E7", "E8"}:
+        await _on_engine(wanted, rounds, seconds)
+
+
+async def _on_engine(wanted: set[str], rounds: int, seconds: float) -> None:
+    engine, log = await asyncio.to_thread(logged_engine)
+    orders = Orders(load_policies())
+    try:
+        if "E7" in wanted:
+            _keep(await measure_cancel(engine, log, orders, rounds))
+        if "E6" in wanted:
+            _keep(*await measure_flood(engine, orders, rounds, seconds))
+        if "E8" in wanted:
+            _keep(*await measure_overload(engine, orders, rounds, seconds))
+    finally:
+        await engine.close()
 
 
 async def _on_stage(stage: Stage, wanted: set[str], rounds: int, seconds: float) -> None:

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from serve_app.contract import Failed, GenerateRequest, Generator, Succeeded
+from serve_app.errors import Overloaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`finished_s` is None for a request that had not ended when the run did. Seconds count from the run's begin."""
+    """`finished_s` is None for a request that had not ended when the run did, or was refused where that is part of what
+    is measured. Seconds count from the run's begin."""
 
     arrival: Arrival
     finished_s: float | None
@@ -43,14 +45,17 @@ def poisson_times(rate_per_s: float, until_s: float, seed: int) -> Iterator[floa
         at_s += chance.expovariate(rate_per_s)
 
 
-async def drive(target: Generator, arrivals: Sequence[Arrival], *, until_s: float) -> list[Outcome]:
-    """Sends every request at its time; at `until_s` cancels what is still on its way. Raises RequestFailed."""
+async def drive(
+    target: Generator, arrivals: Sequence[Arrival], *, until_s: float, may_shed: bool = False
+) -> list[Outcome]:
+    """Sends every request at its time; at `until_s` cancels what is still on its way. Raises RequestFailed, unless it
+    `may_shed` and says that it is overloaded."""
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     asked: list[asyncio.Task[Outcome]] = []
     for arrival in arrivals:
         await asyncio.sleep(max(0.0, began_s + arrival.at_s - loop.time()))
-        asked.append(asyncio.create_task(_ask(target, arrival, began_s)))
+        asked.append(asyncio.create_task(_ask(target, arrival, began_s, may_shed)))
     if asked:
         _, late = await asyncio.wait(asked, timeout=max(0.0, began_s + until_s - loop.time()))
         for task in late:
@@ -74,10 +79,12 @@ def _outcome(arrival: Arrival, end: Outcome | BaseException) -> Outcome:
             raise end
 
 
-async def _ask(target: Generator, arrival: Arrival, began_s: float) -> Outcome:
+async def _ask(target: Generator, arrival: Arrival, began_s: float, may_shed: bool) -> Outcome:
     async with aclosing(target.generate(arrival.request)) as events:
         async for event in events:
             if isinstance(event, Failed):
+                if may_shed and event.code == Overloaded.code:
+                    return Outcome(arrival, None)
                 raise RequestFailed(f"{event.code}: {event.message}")
             if isinstance(event, Succeeded):
                 return Outcome(arrival, asyncio.get_running_loop().time() - began_s)
