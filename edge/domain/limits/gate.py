@@ -124,9 +124,9 @@ class Gate:
         if charge.is_admitted:
             if charge.of_budget:
                 self._budget.settle(charge.of_budget, charge.answer.standings[-1])
-            for take in charge.pictures:
-                self._refused.pop((take.subject, take.window.name), None)
             await self._limiter.give_back(charge.ask, charge.pictures, is_local=charge.answer.is_local)
+            for take in charge.pictures:  # only now: until it is back, whoever asks is refused and remembered
+                self._refused.pop((take.subject, take.window.name), None)
             await self._release(charge)
 
     def follow(self, charge: Charge, run: Run) -> None:
