@@ -55,7 +55,7 @@ class Listener:
         self.is_shut = False
         self._leave = leave
         self._waiting: OrderedDict[object, Told] = OrderedDict()
-        self._arrived = asyncio.Event()
+        self._sleeping: asyncio.Future[None] | None = None  # less than an event has: there are very many idle ones
 
     def tell(self, told: Told) -> None:
         if isinstance(told.event, Preview):
@@ -63,17 +63,19 @@ class Listener:
         name = _name(told.event)
         self._waiting.pop(name, None)
         self._waiting[name] = told
-        self._arrived.set()
+        self._wake()
 
     async def take(self, within_s: float) -> list[Told]:
-        """What arrived since the last time, in order; empty when nothing did."""
+        """What arrived since the last time, in order; empty when nothing did. For one who asks at a time."""
         if not self._waiting and not self.is_shut:
-            self._arrived.clear()
+            loop = asyncio.get_running_loop()
+            self._sleeping = loop.create_future()
+            too_late = loop.call_later(within_s, self._wake)
             try:
-                async with asyncio.timeout(within_s):
-                    await self._arrived.wait()
-            except TimeoutError:
-                return []
+                await self._sleeping
+            finally:
+                too_late.cancel()
+                self._sleeping = None
         return self.take_now()
 
     def take_now(self) -> list[Told]:
@@ -83,10 +85,14 @@ class Listener:
 
     def shut(self) -> None:
         self.is_shut = True
-        self._arrived.set()
+        self._wake()
 
     def close(self) -> None:
         self._leave(self)
+
+    def _wake(self) -> None:
+        if self._sleeping is not None and not self._sleeping.done():
+            self._sleeping.set_result(None)
 
     def _drop_oldest_preview(self) -> None:
         previews = [key for key, told in self._waiting.items() if isinstance(told.event, Preview)]

@@ -12,7 +12,7 @@ from typing import Any
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.guards.auth import FRESH_SESSION
-from edge.guards.limits import Limits
+from edge.guards.limits import CALLER, TAB, Limits
 
 log = logging.getLogger("sfumato.access")
 
@@ -62,6 +62,8 @@ class Envelope:
                     await tab.settle()
                     message["headers"] = [*message["headers"], *tab.headers()]
                 message["headers"] = self._complete(list(message["headers"]), state)
+                for said in (TAB, CALLER, FRESH_SESSION):  # a reply that goes on for hours needs them no more
+                    state.pop(said, None)
             await send(message)
 
         try:

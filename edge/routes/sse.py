@@ -1,5 +1,6 @@
 """Server-sent events: framing, and a response whose source is closed the moment the client has left."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from types import MappingProxyType
 
@@ -42,9 +43,26 @@ class EventStream(Response[None]):
 
 class _ClosingResponse(ASGIStreamingResponse):
     async def send_body(self, send: Send, receive: Receive) -> None:
+        """One task besides waits for the client to leave: a task group would cost each idle stream some kibibytes."""
+        streaming = asyncio.current_task()
+        assert streaming is not None
+        has_left = False
+
+        async def watch() -> None:
+            nonlocal has_left
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            has_left = True
+            streaming.cancel()
+
+        watching = asyncio.create_task(watch())
         try:
-            await super().send_body(send, receive)
+            await self._stream(send)
+        except asyncio.CancelledError:
+            if not has_left or streaming.uncancel() > 0:
+                raise
         finally:
+            watching.cancel()
             await self._close()
 
     async def _close(self) -> None:
