@@ -8,6 +8,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, and_
 
 from edge.db.rows import ImageRow, OwnedRow
+from edge.errors import NotReady
 from policies.schema import Plan
 
 JobId = NewType("JobId", str)
@@ -41,8 +42,16 @@ class Caller(Struct, frozen=True):
     other_secrets: Mapping[str, bytes] = MappingProxyType({})
 
     def secret_of(self, image: ImageRow) -> bytes:
-        """The one that this picture of theirs was made under."""
-        return self.viewing_secret if image.viewing_secret_id is None else self.other_secrets[image.viewing_secret_id]
+        """The one that this picture of theirs was made under.
+
+        Raises NotReady where the picture was brought along a moment ago: what is remembered of an account is renewed
+        within a second.
+        """
+        if image.viewing_secret_id is None:
+            return self.viewing_secret
+        if image.viewing_secret_id not in self.other_secrets:
+            raise NotReady("this account has got more pictures a moment ago: ask again")
+        return self.other_secrets[image.viewing_secret_id]
 
     def __repr__(self) -> str:
         return f"<caller:{self.owner.kind}>"

@@ -67,9 +67,10 @@ def end_sign_in(db: Session, sign_in_id: str) -> None:
     db.execute(delete(SignInRow).where(SignInRow.id == sign_in_id))
 
 
-def end_sign_ins_of(db: Session, account: Owner) -> None:
-    """All browsers of an account."""
-    db.execute(delete(SignInRow).where(SignInRow.account_id == account.id))
+def end_other_sign_ins(db: Session, account: Owner, kept_id: str | None) -> None:
+    """Of all browsers of an account but this one: the way in by which they came is no longer trusted."""
+    mine = SignInRow.account_id == account.id
+    db.execute(delete(SignInRow).where(mine, SignInRow.id != (kept_id or "")))
 
 
 def forget_sign_ins(db: Session, now: float, limit: int) -> int:

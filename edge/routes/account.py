@@ -108,6 +108,9 @@ class NewAccount(Struct, frozen=True, kw_only=True):
     plan: str
     recovery_codes: list[str]
 
+    def __repr__(self) -> str:
+        return f"<new account: {self.id}>"
+
 
 @post(
     "/challenges",

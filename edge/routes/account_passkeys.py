@@ -7,11 +7,15 @@ from litestar import Response, Router, delete, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, PathParameter
 from msgspec import Struct
+from sqlalchemy.orm import Session
 
+from edge.domain.owner import Owner
 from edge.domain.passkeys import MOST_PASSKEYS as MOST
 from edge.domain.passkeys import KnownPasskey, LastWayIn, TooManyPasskeys, add_passkey, remove_passkey
 from edge.domain.recovery import new_codes
+from edge.domain.sign_ins import end_other_sign_ins
 from edge.errors import BadInput, NotFound
+from edge.guards.auth import ApiRequest, find_sign_in
 from edge.guards.scopes import needs
 from edge.routes.account import Label, MadeCredential, Passkey, account_of, made_passkey, not_genuine, passkey_state
 from edge.routes.documented import api_errors
@@ -67,15 +71,23 @@ async def add(data: JSONBody[PasskeyWanted], caller: GivenCaller, services: Give
 
 
 @delete("/passkeys/{passkey_id:str}", status_code=200, responses=api_errors(404))
-async def remove(passkey_id: PasskeyIdPath, caller: GivenCaller, services: GivenServices) -> PasskeyRemoved:
-    """It signs nobody in from here on. The last one stays: without it there would be no way in."""
+async def remove(
+    passkey_id: PasskeyIdPath, request: ApiRequest, caller: GivenCaller, services: GivenServices
+) -> PasskeyRemoved:
+    """It signs nobody in from here on, and every other browser is signed out: one of them may have come by it.
+
+    The last one stays: without it there would be no way in.
+    """
     account = account_of(caller)
+    current = await find_sign_in(request, services)
+    take_away = partial(_remove, account=account, passkey_id=passkey_id, kept_id=current.id if current else None)
     try:
-        was_there = await services.database.write(partial(remove_passkey, account=account, passkey_id=passkey_id))
+        was_there = await services.database.write(take_away)
     except LastWayIn:
         raise BadInput("this is the only passkey: add another one first, or delete the account", param="id") from None
     if not was_there:
         raise NotFound("there is no such passkey")
+    services.known_sign_ins.forget_all_of(account)
     return PasskeyRemoved(id=passkey_id)
 
 
@@ -92,6 +104,14 @@ async def renew_codes(
     account = account_of(caller)
     renew = partial(new_codes, account=account, keyring=services.keyring, now=services.clock())
     return Response(RecoveryCodes(codes=await services.database.write(renew)))
+
+
+def _remove(db: Session, account: Owner, passkey_id: str, kept_id: str | None) -> bool:
+    """Raises LastWayIn."""
+    was_there = remove_passkey(db, account, passkey_id)
+    if was_there:
+        end_other_sign_ins(db, account, kept_id)
+    return was_there
 
 
 passkey_routes = Router(

@@ -1,5 +1,6 @@
 """Sign-up, the account as it is shown, and its end."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from edge.db.rows import AccountRow, ApiKeyRow, PasskeyRow, RecoveryCodeRow, Sig
 from tests.edge.accounts import bearer, new_key
 from tests.edge.authenticator import Authenticator
 from tests.edge.browsers import Browser, visiting
-from tests.edge.edges import Edge
+from tests.edge.edges import Clock, Edge, make_edge
 
 ALL = (AccountRow, ApiKeyRow, PasskeyRow, RecoveryCodeRow, SignInRow, ViewingSecretRow)
 
@@ -58,6 +59,18 @@ async def test_the_cookie_of_a_sign_in_is_a_kind_of_its_own_and_safe(browser: Br
     [cookie] = [each for each in reply.headers.get_list("set-cookie") if each.startswith("acc=sfa_")]
     assert {"HttpOnly", "Path=/", "SameSite=lax"} <= {each.strip() for each in cookie.split(";")}
     assert "Domain" not in cookie
+
+
+async def test_on_https_the_cookie_is_this_host_s_alone(tmp_path: Path) -> None:
+    async with make_edge(tmp_path, Clock(), public_url="https://testserver.local").opened() as edge:
+        browser = Browser(edge, Authenticator(origin="https://testserver.local"))
+        await browser.visit()
+        reply = await browser.sign_up()
+        [cookie] = [each for each in reply.headers.get_list("set-cookie") if each.startswith("__Host-acc=sfa_")]
+        assert {"Secure", "HttpOnly", "Path=/"} <= {each.strip() for each in cookie.split(";")}
+        assert (await browser.ask("GET", "/v1/account")).status_code == 200
+        await browser.sign_out()
+        assert "__Host-acc" not in browser.cookies
 
 
 async def test_the_database_has_neither_codes_nor_cookie(browser: Browser, edge: Edge) -> None:

@@ -1,17 +1,23 @@
 """What a session made comes along into an account, where its person says so; and nothing of it without that."""
 
+import base64
 import io
 import json
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import func, select, text
 
-from edge.db.rows import ViewingSecretRow
+from edge.db.rows import ImageRow, ViewingSecretRow
+from edge.domain.owner import Caller, Owner, OwnerId
 from edge.domain.sessions import read_session
+from edge.errors import NotReady
+from policies.load import load_policies
 from tests.edge.browsers import Browser, visiting
-from tests.edge.edges import Edge
+from tests.edge.edges import Clock, Edge, make_edge
 
 
 @pytest.fixture
@@ -101,6 +107,50 @@ async def test_what_is_being_drawn_is_waited_for(browser: Browser, edge: Edge) -
     count = select(func.count()).select_from(ViewingSecretRow)
     assert await edge.services.database.read(lambda db: db.scalar(count)) == 0
     edge.generator.hold.set()
+
+
+async def test_on_each_database_a_session_comes_along_and_goes_with_its_account(edge_on_each_database: Edge) -> None:
+    browser = await visiting(edge_on_each_database)
+    image = await browser.draw()
+    codes = (await browser.sign_up(bring=True)).json()["recovery_codes"]
+    await browser.sign_out()
+    await browser.visit()
+    second = await browser.draw()
+    assert (await browser.ask("POST", "/v1/account/recovery", {"code": codes[0], "bring": True})).status_code == 201
+    assert set(await images(browser)) == {image["id"], second["id"]}
+    await browser.ask("DELETE", "/v1/account", **{"sfumato-confirm": "erase"})
+    assert [await shown(browser, each) for each in (image, second)] == [410, 410]
+
+
+async def test_a_no_of_the_session_holds_for_an_account_that_has_said_nothing(browser: Browser) -> None:
+    await browser.draw()
+    await browser.ask("PUT", "/v1/privacy/training", {"choice": "deny"})
+    await browser.sign_up(bring=True)
+    assert (await held(browser))["training"] == "deny"
+
+
+async def test_a_no_of_the_account_takes_back_the_copies_that_come_along(tmp_path: Path) -> None:
+    key = base64.b64encode(X25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+    async with make_edge(tmp_path, Clock(), env={"SFUMATO_TRAINING_KEY": key}).opened() as edge:
+        browser = await visiting(edge)
+        await browser.sign_up()
+        assert (await browser.ask("PUT", "/v1/privacy/training", {"choice": "deny"})).status_code == 200
+        await browser.sign_out()
+        await browser.ask("PUT", "/v1/privacy/training", {"choice": "allow"})
+        await browser.draw()
+        assert len((await held(browser))["copies"]) == 1
+        await browser.sign_in(bring=True)
+        assert len(await images(browser)) == 1
+        assert (await held(browser))["copies"] == []
+        assert await edge.services.store.keys("training/") == []
+
+
+async def test_a_caller_whose_account_grew_elsewhere_is_asked_to_wait_a_moment() -> None:
+    """What an edge remembers of an account is half a second old at most."""
+    plan = load_policies().plans.plans["account"]
+    caller = Caller(Owner("account", OwnerId("0" * 32)), bytes(32), plan)
+    with pytest.raises(NotReady):
+        caller.secret_of(ImageRow(viewing_secret_id="1" * 32))
 
 
 async def test_erasing_the_account_erases_what_came_along(browser: Browser) -> None:

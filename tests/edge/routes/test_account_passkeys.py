@@ -1,5 +1,6 @@
 """The ways into an account, and what makes no sense at any of its routes."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -50,6 +51,27 @@ async def test_a_removed_passkey_opens_nothing_and_the_last_one_stays(browser: B
     assert (await browser.sign_in()).status_code == 400
     browser.device = second
     assert (await browser.sign_in()).status_code == 201
+
+
+async def test_removing_a_passkey_signs_out_every_other_browser(browser: Browser, edge: Edge) -> None:
+    lost = await visiting(edge)
+    lost.device = Authenticator()
+    await add(browser, lost.device)
+    assert (await lost.sign_in()).status_code == 201
+    [phone] = [each for each in await passkeys(browser) if each["last_used_on"]]
+    assert (await browser.ask("DELETE", f"/v1/account/passkeys/{phone['id']}")).status_code == 200
+    assert (await lost.ask("GET", "/v1/account")).status_code == 404
+    assert len(await passkeys(browser)) == 1
+
+
+async def test_of_two_passkeys_that_are_removed_at_once_one_stays(edge_on_each_database: Edge) -> None:
+    browser = await visiting(edge_on_each_database)
+    await browser.sign_up()
+    await add(browser, Authenticator())
+    addresses = [f"/v1/account/passkeys/{each['id']}" for each in await passkeys(browser)]
+    replies = await asyncio.gather(*(browser.ask("DELETE", address) for address in addresses))
+    assert sorted(reply.status_code for reply in replies) == [200, 400]
+    assert len(await passkeys(browser)) == 1
 
 
 async def test_a_passkey_of_another_account_is_not_there(browser: Browser, edge: Edge) -> None:
