@@ -6,6 +6,7 @@ Leaving is a drain: what runs may finish for a while, then it is ended, every st
 import asyncio
 import logging
 import signal
+from types import FrameType
 from typing import Protocol
 
 from granian.constants import Interfaces
@@ -55,9 +56,13 @@ async def run_edge(settings: Settings, policies: Policies, host: str, generator:
 def set_when_told_to_leave(leave: asyncio.Event) -> None:
     """A loop hears of a signal by a byte, which is lost while very many callbacks wait: so the handler says it too."""
     loop = asyncio.get_running_loop()
+
+    def hear(_number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(leave.set)
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave.set)
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(leave.set))
+        signal.signal(number, hear)
 
 
 async def serve_until(
