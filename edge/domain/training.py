@@ -9,12 +9,12 @@ to say what the exports must drop.
 
 import logging
 from collections.abc import Collection, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, and_, case, delete, exists, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, exists, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from edge.db.database import Database
@@ -190,9 +190,16 @@ def permission_for(db: Session, asked: Asked, owner: Owner, terms: Terms) -> Per
 
 
 def _word_of(db: Session, owner: Owner) -> Word:
-    row = _CHOOSERS[owner.kind]
-    said = db.execute(select(row.training, row.training_at).where(row.id == owner.id)).one_or_none()
+    """Asked with each job: the statement is made once, and what others have added meanwhile need not be written for it,
+    since nobody says a word by adding a row."""
+    said = db.connection().execute(_words(owner.kind), {"id": owner.id}).one_or_none()
     return Word(*said) if said else Word()
+
+
+@cache
+def _words(kind: str) -> Select[tuple[str | None, int | None]]:
+    row = _CHOOSERS[kind]
+    return select(row.training, row.training_at).where(row.id == bindparam("id"))
 
 
 # the rows -------------------------------------------------------------------------------------------------------------
