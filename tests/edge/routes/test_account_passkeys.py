@@ -144,6 +144,11 @@ BODIES: list[tuple[str, object, str | None]] = [
     ("/v1/account/recovery", {"code": 5}, "code"),
     ("/v1/account/recovery", {"code": "é\u0000"}, "code"),
     ("/v1/account/recovery", {"code": "0", "account": "x"}, "account"),
+    ("/v1/account/passkeys", {}, "credential"),
+    ("/v1/account/passkeys", {"credential": {**CREDENTIAL, "response": MADE}, "label": "a\x7f"}, "label"),
+    ("/v1/account/passkeys", {"credential": {**CREDENTIAL, "response": MADE}, "account": "x"}, "account"),
+    ("/v1/account/recovery-codes", {"count": 100}, "count"),
+    ("/v1/account/recovery-codes", None, None),
 ]
 
 
@@ -179,6 +184,18 @@ async def test_bytes_that_are_no_answer_are_refused_and_store_nothing(edge: Edge
     reply = await stranger.ask("POST", "/v1/account" if makes else "/v1/account/sign-in", {"credential": credential})
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "credential")
     await assert_nothing_is_stored(edge)
+
+
+@pytest.mark.parametrize("name", ["x", "..%2f..", "%00", "'%20or%20'1'%3D'1", "0" * 64])
+async def test_a_passkey_of_no_name_that_we_gave_is_not_there(browser: Browser, name: str) -> None:
+    assert (await browser.ask("DELETE", f"/v1/account/passkeys/{name}")).status_code == 404
+    assert len(await passkeys(browser)) == 1
+
+
+async def test_a_body_over_the_limit_is_refused(browser: Browser) -> None:
+    for path in ("challenges", "sign-in", "recovery", "passkeys", "recovery-codes"):
+        reply = await browser.ask("POST", f"/v1/account/{path}", {"code": "A" * 200_000})
+        assert reply.status_code == 413, path
 
 
 async def test_only_json_is_taken(edge: Edge) -> None:

@@ -1,5 +1,6 @@
 """In by a passkey or a recovery code, and out; what is refused is refused alike."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -195,6 +196,21 @@ async def test_unknown_used_and_mistyped_codes_cost_the_same_work_and_get_the_sa
     assert all(work == works[0] for work in works)
     assert len(works[0]) == 1
     assert len(words) == 1
+
+
+async def test_no_secret_of_an_account_is_in_a_log(
+    browser: Browser, edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        await recover(browser, browser.codes[0])
+        await recover(browser, browser.codes[0])
+        credential = browser.device.sign(await browser.challenge("sign_in"))
+        await browser.ask("POST", "/v1/account/sign-in", {"credential": credential})
+        await browser.ask("POST", "/v1/account/sign-in", {"credential": credential})
+        await browser.ask("POST", "/v1/account/sign-in", {"credential": {**credential, "id": "%"}})
+    secrets = [browser.codes[0], browser.cookies["acc"], credential["id"], *credential["response"].values()]
+    assert [record.getMessage() for record in caplog.records]
+    assert all(secret not in caplog.text for secret in secrets)
 
 
 async def test_a_code_is_used_up_by_one_alone(browser: Browser, edge: Edge) -> None:
