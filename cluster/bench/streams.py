@@ -11,12 +11,12 @@ from time import perf_counter
 from typing import Any
 
 import httpx2
-from litestar import Litestar
 from sqlalchemy import Engine, event
 
 from cluster.bench.edge_apps import PLENTY, InstantGenerator, with_limits
 from cluster.bench.edge_cost import Server, edge_process, keep_session, make_bench_day_keys
 from cluster.bench.figures import Figure
+from cluster.bench.limits import App
 from cluster.compose_edge import build_services
 from edge.app import create_app
 from edge.settings import Settings
@@ -137,7 +137,7 @@ async def _writes_per_image() -> tuple[float, float]:
     return counts["statements"] / JOBS, counts["transactions"] / JOBS
 
 
-def _client_of(app: Litestar) -> httpx2.AsyncClient:
+def _client_of(app: App) -> httpx2.AsyncClient:
     transport = httpx2.ASGITransport(app)  # pyright: ignore[reportArgumentType]  both mean ASGI
     return httpx2.AsyncClient(transport=transport, base_url="http://localhost")
 
