@@ -40,6 +40,12 @@ def test_a_spoofed_header_changes_nothing(forged: str) -> None:
         (["nonsense"], "10.0.0.1"),
         (["203.0.113.9, nonsense, 10.2.2.2"], "10.2.2.2"),
         ([", ,"], "10.0.0.1"),
+        (["203.0.113.9, ::ffff:10.2.2.2"], "203.0.113.9"),  # our own proxy in another spelling
+        (["0x7f000001"], "10.0.0.1"),
+        (["203.0.113.9.1"], "10.0.0.1"),
+        (["2001:db8::9%eth0"], "2001:db8::9"),
+        (["203.0.113.9" + ", 10.2.2.2" * 5_000], "203.0.113.9"),
+        ([f"10.{n // 250}.{n % 250}.1" for n in range(5_000)], "10.0.0.1"),
     ],
 )
 def test_a_listed_proxy_is_believed_about_the_hop_before_it(forwarded: list[str], address: str) -> None:

@@ -19,5 +19,15 @@ async def test_another_name_is_refused_whatever_it_asks(edge: Edge, host: str, p
     assert "set-cookie" not in reply.headers
 
 
+@pytest.mark.parametrize(
+    "host", ["localhost:80:80", "localhost:", "evil@localhost", "localhost, evil.example", "localhost/", "[::1"]
+)
+async def test_what_only_looks_like_our_name_is_refused(edge: Edge, host: str) -> None:
+    for path in ("/", "/v1/models"):
+        reply = await edge.client.get(path, headers={"host": host})
+        assert reply.status_code in (400, 421)
+        assert "set-cookie" not in reply.headers
+
+
 async def test_a_probe_knows_only_the_address(edge: Edge) -> None:
     assert (await edge.client.get("/healthz", headers={"host": "10.1.2.3:8080"})).status_code == 200
