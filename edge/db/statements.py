@@ -39,9 +39,10 @@ def upsert(db: Session, row: type[RowT], *, key: Mapping[str, object], values: M
     db.execute(statement.on_conflict_do_update(index_elements=list(key), set_=dict(values)))
 
 
-def add_missing(db: Session, row: type[RowT], values: Mapping[str, object]) -> None:
-    """Insert, unless its key is there. Asked with each job: the statement is made once."""
-    db.connection().execute(_insert_missing(db.get_bind().dialect.name, row), values)
+def add_missing(db: Session, row: type[RowT], rows: Sequence[Mapping[str, object]]) -> None:
+    """Insert those whose keys are not there. Asked with each job: the statement is made once."""
+    if rows:
+        db.connection().execute(_insert_missing(db.get_bind().dialect.name, row), rows)
 
 
 @cache

@@ -31,7 +31,7 @@ def hold(db: Session, name: str, holder: str, now: float) -> bool:
     lease from now: its holder renews it, and where the holder is gone it blocks nobody for longer than that.
     """
     until_at = int(now) + LEASE_S
-    add_missing(db, LeaseRow, {"name": name, "holder": holder, "until_at": until_at})
+    add_missing(db, LeaseRow, [{"name": name, "holder": holder, "until_at": until_at}])
     lease = update(LeaseRow).where(LeaseRow.name == name).execution_options(synchronize_session=False)
     is_free = or_(LeaseRow.holder == holder, LeaseRow.until_at <= int(now))
     if changed(db, lease.where(is_free).values(holder=holder, until_at=until_at)):

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from edge.db.database import Database
 from edge.db.rows import JobRow, PromptRow
+from edge.db.statements import Share
 from edge.domain import jobs
 from edge.domain.conduct import Clock, Conductor
 from edge.domain.events import Channel, Ended, EventHub, MemoryChannel, nobody_cares
@@ -20,8 +22,8 @@ from edge.domain.orders import Order, engine_request
 from edge.domain.owner import Caller, JobId, Owner
 from edge.domain.prompts import PromptSealer
 from edge.domain.run import Run, Watch
-from edge.domain.sessions import UsedToday, add_session, keep_session, touch_session
-from edge.domain.training import Asked, Permission, Terms, permission_for
+from edge.domain.sessions import UsedToday, add_session, keep_sessions, touch_session
+from edge.domain.training import Asked, Permission, Terms, permissions_for
 from edge.errors import TEMPORARY, GenerationFailed
 from policies.schema import Plan, Policies
 from serve_app.contract import Slot, Turn
@@ -37,6 +39,18 @@ CANCEL_S = 1.0
 CANCEL_LOOKS = 20
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class _Accepted:
+    """`is_known`: its session was written down today."""
+
+    job_id: JobId
+    caller: Caller
+    is_known: bool
+    order: Order
+    prompt: PromptRow
+    now: float
+
+
 class Runs:
     """Use as a context: entering it ends what a former edge lost, leaving it ends what is still under way."""
 
@@ -50,10 +64,10 @@ class Runs:
         self._keyring = keyring
         self._prompts = prompts
         self._policies = policies
-        self._terms = terms
         self._clock = clock
         self._unwatched_s = unwatched_s
         self._runs: dict[JobId, Run] = {}
+        self._accept_all = partial(_accept_all, terms=terms)  # one object: what shares it is written together
         self._used_today = UsedToday()
         self._ticking: asyncio.Task[None] | None = None
         self._entered = AsyncExitStack()
@@ -140,8 +154,8 @@ class Runs:
         now = self._clock()
         is_known = self._used_today.has(caller.owner, now)
         prompt = await self._prompts.seal(order.prompt, caller.owner, job_id, now)
-        accept = partial(_accept, job_id=job_id, caller=caller, is_known=is_known, order=order, prompt=prompt, now=now)
-        job, permission = await self._database.write(partial(accept, terms=self._terms))
+        accepted = _Accepted(job_id, caller, is_known, order, prompt, now)
+        job, permission = await self._database.write(Share(self._accept_all, accepted))
         self._used_today.add(caller.owner, now)
         run = Run(job, caller, order, open_channel(), keeps_some=keeps_some, permission=permission)
         self._runs[job_id] = run
@@ -186,19 +200,28 @@ class Runs:
                 log.error("leases were not renewed: %s", type(error).__name__)
 
 
-def _accept(
-    db: Session, job_id: JobId, caller: Caller, is_known: bool, order: Order, prompt: PromptRow, terms: Terms,
-    now: float,
-) -> tuple[JobRow, Permission | None]:  # fmt: skip
-    if caller.is_new:
-        add_session(db, caller.owner, now)
-    else:
-        (keep_session if is_known else touch_session)(db, caller.owner, now)
-    db.add(prompt)
-    asked = Asked(
-        owner_kind=caller.owner.kind, is_kept=order.is_kept_for_a_time, gpc=caller.gpc, request=order.training
-    )
-    return jobs.create_job(db, job_id, caller.owner, order, now), permission_for(db, asked, caller.owner, terms)
+def _accept_all(db: Session, accepted: Sequence[_Accepted], *, terms: Terms) -> list[tuple[JobRow, Permission | None]]:
+    """Many at once cost hardly more statements than one."""
+    now = max(each.now for each in accepted)
+    known = [each.caller.owner for each in accepted if each.is_known and not each.caller.is_new]
+    keep_sessions(db, known, now)
+    for each in accepted:
+        if each.caller.is_new:
+            add_session(db, each.caller.owner, each.now)
+        elif not each.is_known:
+            touch_session(db, each.caller.owner, each.now)
+    permissions = permissions_for(db, [(_asked(each), each.caller.owner) for each in accepted], terms)
+    return [(_job(db, each), permission) for each, permission in zip(accepted, permissions, strict=True)]
+
+
+def _job(db: Session, accepted: _Accepted) -> JobRow:
+    db.add(accepted.prompt)
+    return jobs.create_job(db, accepted.job_id, accepted.caller.owner, accepted.order, accepted.now)
+
+
+def _asked(accepted: _Accepted) -> Asked:
+    order, caller = accepted.order, accepted.caller
+    return Asked(owner_kind=caller.owner.kind, is_kept=order.is_kept_for_a_time, gpc=caller.gpc, request=order.training)
 
 
 def _slots(order: Order, viewing_secret: bytes) -> list[Slot]:

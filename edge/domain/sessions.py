@@ -4,6 +4,7 @@ The viewing secret lies in the token alone. Its rotation number says how often i
 """
 
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from struct import Struct as Layout
 
@@ -89,10 +90,10 @@ def touch_session(db: DbSession, owner: Owner, now: float) -> None:
         upsert(db, SessionRow, key={"id": owner.id}, values={"last_used_on": day_of(now)})
 
 
-def keep_session(db: DbSession, owner: Owner, now: float) -> None:
-    """For one that was written down today, unless it was erased since at another edge."""
-    if owner.kind == "session":
-        add_missing(db, SessionRow, {"id": owner.id, "last_used_on": day_of(now)})
+def keep_sessions(db: DbSession, owners: Iterable[Owner], now: float) -> None:
+    """For those that were written down today, unless they were erased since at another edge."""
+    day = day_of(now)
+    add_missing(db, SessionRow, [{"id": owner.id, "last_used_on": day} for owner in owners if owner.kind == "session"])
 
 
 def forget_idle_sessions(db: DbSession, now: float, idle_s: float, limit: int) -> int:

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from edge.db.database import Database
 from edge.db.rows import AccountRow, ConsentRow, SessionRow
 from edge.db.statements import changed
-from edge.domain.owner import Owner, owned
+from edge.domain.owner import Owner, OwnerId, owned
 from edge.domain.sessions import touch_session
 from edge.errors import BadInput
 from policies.publish import TRAINING
@@ -174,32 +174,49 @@ def choose(db: Session, owner: Owner, choice: Choice, now: float) -> None:
 
 
 def choice_of(db: Session, owner: Owner) -> Choice | None:
-    return _word_of(db, owner).choice
+    return _words_of(db, [owner]).get(owner, Word()).choice
 
 
 def permission_for(db: Session, asked: Asked, owner: Owner, terms: Terms) -> Permission | None:
-    """`decide`, with the owner's word looked up only where it may matter. None for no."""
+    """`decide`, with the owner's word. None for no."""
+    [permission] = permissions_for(db, [(asked, owner)], terms)
+    return permission
+
+
+def permissions_for(db: Session, all_asked: Sequence[tuple[Asked, Owner]], terms: Terms) -> list[Permission | None]:
+    """For many at once. Words are looked up only where they may matter."""
+    matters = {owner for asked, owner in all_asked if _may_be(asked, terms)}
+    words = _words_of(db, matters) if matters else {}
+    return [_permission(asked, terms, words.get(owner, Word())) for asked, owner in all_asked]
+
+
+def _may_be(asked: Asked, terms: Terms) -> bool:
     answer = decide(asked, terms)
-    if answer.effective == "deny" and answer.because not in ("mode", "account"):
-        return None
-    word = _word_of(db, owner)
+    return answer.effective == "allow" or answer.because in ("mode", "account")
+
+
+def _permission(asked: Asked, terms: Terms, word: Word) -> Permission | None:
     answer = decide(replace(asked, choice=word.choice), terms)
     if answer.effective == "deny":
         return None
     return Permission(terms, "opt_in" if answer.because in ("request", "choice") else terms.mode, word)
 
 
-def _word_of(db: Session, owner: Owner) -> Word:
-    """Asked with each job: the statement is made once, and what others have added meanwhile need not be written for it,
+def _words_of(db: Session, owners: Collection[Owner]) -> dict[Owner, Word]:
+    """Asked with each job: a statement is made once, and what others have added meanwhile need not be written for it,
     since nobody says a word by adding a row."""
-    said = db.connection().execute(_words(owner.kind), {"id": owner.id}).one_or_none()
-    return Word(*said) if said else Word()
+    words: dict[Owner, Word] = {}
+    for kind in sorted({owner.kind for owner in owners}):
+        mine = {owner.id: owner for owner in owners if owner.kind == kind}
+        found = db.connection().execute(_said_by(kind), {"ids": list(mine)})
+        words |= {mine[OwnerId(owner_id)]: Word(*said) for owner_id, *said in found}
+    return words
 
 
 @cache
-def _words(kind: str) -> Select[tuple[str | None, int | None]]:
+def _said_by(kind: str) -> Select[tuple[str, str | None, int | None]]:
     row = _CHOOSERS[kind]
-    return select(row.training, row.training_at).where(row.id == bindparam("id"))
+    return select(row.id, row.training, row.training_at).where(row.id.in_(bindparam("ids", expanding=True)))
 
 
 # the rows -------------------------------------------------------------------------------------------------------------
