@@ -49,6 +49,7 @@ class Engine:
         self._is_broken = False
         self._failures = 0  # requests that failed since the last good pass
         self._step_s = 0.0
+        self._next_look_s = 0.0
         self._next_news_s = 0.0
         self._start_rows = START_ROWS
         self._is_warm = threading.Event()
@@ -214,7 +215,7 @@ class Engine:
             finished = self._scheduler.done(picked, seconds)
         self._tell(picked.tickets, works)
         self._hand_over([(works[ticket.request_id], ticket.index) for ticket in finished])
-        self._tell_the_waiting()
+        self._see_to_the_waiting()
 
     def _step_each_alone(self, picked: Pass, works: dict[str, Work]) -> None:
         """After a pass failed: each request alone, so that only the one to blame fails."""
@@ -288,16 +289,18 @@ class Engine:
         if due:
             due[0][0].run_in_loop(lambda: self._delivery.previews(due), self._keep)
 
-    def _tell_the_waiting(self) -> None:
+    def _see_to_the_waiting(self) -> None:
         now_s = perf_counter()
-        if now_s < self._next_news_s:
+        if now_s < self._next_look_s:
             return
+        self._next_look_s = now_s + QUEUE_NEWS_S
         with self._lock:
             self._shed(too_late(self._scheduler, lambda request_id: now_s - self._works[request_id].came_s))
-            news = self._scheduler.news()
-            for request_id, outlook in news.items():
-                self._works[request_id].tell_place(Queued(*outlook), now_s)
-        self._next_news_s = now_s + max(QUEUE_NEWS_S, len(news) / NEWS_PER_S)
+            if now_s >= self._next_news_s:
+                news = self._scheduler.news()
+                for request_id, outlook in news.items():
+                    self._works[request_id].tell_place(Queued(*outlook), now_s)
+                self._next_news_s = now_s + len(news) / NEWS_PER_S
 
     def _hand_over(self, finished: list[tuple[Work, int]]) -> None:
         for first in range(0, len(finished), DECODE_ROWS):
