@@ -14,6 +14,7 @@ from valkey.asyncio import Valkey
 from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
 from tests.servers import S3Server, ServerMissing, postgresql, seaweedfs, valkey
+from tests.tables import make_tables
 
 STARTS_RAY = {
     "cluster/test_serving.py",
@@ -23,6 +24,11 @@ STARTS_RAY = {
     "serve_app/test_replica.py",
 }
 GPU_TESTS = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tables(tmp_path_factory: pytest.TempPathFactory) -> None:
+    make_tables(tmp_path_factory.mktemp("tables"))
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from policies.load import load_policies
 from policies.schema import Policies
 from serve_app.storage.opening import open_store
 from tests.edge.scripted_generator import ScriptedGenerator
+from tests.tables import lay_tables
 
 BASE_URL = "http://testserver.local"
 START = 1_800_000_000.0
@@ -110,6 +111,7 @@ def make_edge(
     policies: Policies | None = None,
 ) -> Edge:
     settings = Settings.from_env(env_for(home, SFUMATO_PUBLIC_URL=public_url, **env))
+    lay_tables(settings.database_url)
     generator = ScriptedGenerator(open_store(settings.store), clock)
     services = build_services(
         settings,
