@@ -26,11 +26,11 @@ from edge.domain.limits.memory import MemoryLimiter
 from edge.domain.limits.proof import Proofs
 from edge.domain.limits.shared import SharedLimiter
 from edge.domain.limits.steady import SteadyLimiter
+from edge.domain.limits.tries import RECOVERY, Tries
 from edge.domain.page_tokens import PageTokens
 from edge.domain.passkeys import RelyingParty
 from edge.domain.prompts import PromptSealer
 from edge.domain.receipts import Signer
-from edge.domain.recovery import RecoveryTries
 from edge.domain.rotation import Rotation
 from edge.domain.runs import UNWATCHED_S, Runs
 from edge.domain.shared_events import SharedHub
@@ -81,7 +81,7 @@ def build_services(
         known_sign_ins=known_sign_ins,
         relying_party=RelyingParty(urlsplit(settings.public_url).hostname or "", settings.public_url),
         challenges=Challenges(keyring, limiter, clock),
-        recovery_tries=RecoveryTries(limiter, clock),
+        recovery_tries=Tries(RECOVERY, limiter, clock),
         rotation=Rotation(database, policies.retention.classes.session.duration_s, clock),
         prompts=prompts,
         runs=runs,

@@ -12,11 +12,11 @@ from edge.domain.deletions import Deletions
 from edge.domain.events import EventHub
 from edge.domain.keyring import Keyring
 from edge.domain.limits.gate import Gate
+from edge.domain.limits.tries import Tries
 from edge.domain.page_tokens import PageTokens
 from edge.domain.passkeys import RelyingParty
 from edge.domain.prompts import PromptSealer
 from edge.domain.receipts import Signer
-from edge.domain.recovery import RecoveryTries
 from edge.domain.rotation import Rotation
 from edge.domain.runs import Runs
 from edge.domain.sign_ins import KnownSignIns
@@ -46,7 +46,7 @@ class Services:
     known_sign_ins: KnownSignIns
     relying_party: RelyingParty
     challenges: Challenges
-    recovery_tries: RecoveryTries
+    recovery_tries: Tries
     rotation: Rotation
     prompts: PromptSealer
     runs: Runs

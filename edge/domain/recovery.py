@@ -13,11 +13,7 @@ from sqlalchemy.orm import Session
 
 from edge.db.rows import RecoveryCodeRow
 from edge.db.statements import changed
-from edge.domain.conduct import Clock
 from edge.domain.keyring import Keyring
-from edge.domain.limits.limiter import Ask, Limiter, Take
-from edge.domain.limits.networks import Network
-from edge.domain.limits.windows import MINUTE_MS, Standing, Window
 from edge.domain.owner import Owner, OwnerId
 from edge.domain.sessions import day_of
 
@@ -25,7 +21,6 @@ CODES = 10
 LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base32: nothing looks like something else
 CHARACTERS = 20
 GROUP = 5
-TRIES = Window("recovery-per-ten-minutes", 20, 10 * MINUTE_MS)
 _LOOKS_LIKE = str.maketrans("OIL", "011")
 _NOBODY = bytes(32)
 
@@ -55,22 +50,6 @@ def use_code(db: Session, code: str, keyring: Keyring) -> Owner | None:
 def count_codes(db: Session, account: Owner) -> int:
     mine = RecoveryCodeRow.account_id == account.id
     return db.scalar(select(func.count()).select_from(RecoveryCodeRow).where(mine)) or 0
-
-
-class RecoveryTries:
-    """How often codes are tried from one part of the network, whoever they would belong to."""
-
-    def __init__(self, limiter: Limiter, clock: Clock) -> None:
-        self._limiter = limiter
-        self._clock = clock
-
-    async def count(self, networks: tuple[Network, ...]) -> Standing | None:
-        """None where there is room for this one; else the window that has none."""
-        takes = tuple(Take(network.subject, TRIES, 1) for network in networks)
-        answer = await self._limiter.take(Ask(int(self._clock() * 1000), takes))
-        if answer.is_admitted:
-            return None
-        return max(answer.standings, key=lambda standing: standing.wait_ms(1))
 
 
 def _new_code() -> str:
