@@ -1,7 +1,7 @@
 """All that is held of an owner as a zip that leaves while it is made, with one picture in memory at a time.
 
-Pictures are opened with the caller's own viewing secrets. One that goes meanwhile is left out and named in the README,
-which comes last for that reason.
+Each picture comes with the secret that opens it. One that goes meanwhile is left out and named in the README, which
+comes last for that reason.
 """
 
 import zlib
@@ -13,7 +13,6 @@ import msgspec
 from stream_zip import NO_COMPRESSION_64, ZIP_64, AsyncMemberFile, async_stream_zip
 
 from edge.db.rows import ImageRow
-from edge.domain.owner import Caller
 from edge.domain.rights import Readable
 from policies.publish import Published
 from serve_app.errors import StoreUnavailable
@@ -36,11 +35,10 @@ class ExportedData(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass
 class Export:
-    """One export. `left_out` fills up while it is streamed."""
+    """One export. `images` come with their viewing secrets; `left_out` fills up while it is streamed."""
 
     data: ExportedData
-    images: Sequence[ImageRow]
-    caller: Caller
+    images: Sequence[tuple[ImageRow, bytes]]
     store: ObjectStore
     now: float
     left_out: list[str] = field(default_factory=list[str])
@@ -55,17 +53,17 @@ class Export:
         made_at = datetime.fromtimestamp(self.now, UTC)
         text = msgspec.json.format(msgspec.json.encode(self.data), indent=2)
         yield "data.json", made_at, MODE, ZIP_64, _whole(text)
-        for image in self.images:
-            if (picture := await self._open(image)) is not None:
+        for image, secret in self.images:
+            if (picture := await self._open(image, secret)) is not None:
                 name = f"pictures/{image.id}.{image.output_format}"
                 drawn_at = datetime.fromtimestamp(image.created_at, UTC)
                 yield name, drawn_at, MODE, NO_COMPRESSION_64(len(picture), zlib.crc32(picture)), _whole(picture)
         yield "README.txt", made_at, MODE, ZIP_64, _whole(self._readme().encode())
 
-    async def _open(self, image: ImageRow) -> bytes | None:
+    async def _open(self, image: ImageRow, secret: bytes) -> bytes | None:
         try:
             sealed = await self.store.get(image.key)
-            return unseal(image_secret(self.caller.secret_of(image), image.id), image.key, sealed)
+            return unseal(image_secret(secret, image.id), image.key, sealed)
         except ObjectGone:
             self.left_out.append(f"{image.id}: it went while this export was made")
         except StoreUnavailable:

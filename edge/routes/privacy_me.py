@@ -115,7 +115,8 @@ async def export(caller: GivenCaller, services: GivenServices) -> Stream:
         rows=rows,
         policy=published(services.policies),
     )
-    leaving = Export(data, images, caller, services.store, now)
+    opened = [(image, caller.secret_of(image)) for image in images]  # what is refused is refused before it leaves
+    leaving = Export(data, opened, services.store, now)
     disposition = {"Content-Disposition": 'attachment; filename="sfumato-export.zip"'}
     return Stream(leaving.stream(), media_type="application/zip", headers=disposition)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from httpx2 import Response
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from cluster.lifecycle import sweep_once
 from cluster.prompt_reader import Reading, read_prompt
@@ -133,6 +133,14 @@ async def test_a_picture_that_goes_meanwhile_is_left_out_and_named(edge: Edge, m
     told = files["README.txt"].decode()
     assert f"{asked[1].rpartition('/')[2]}: it went while this export was made" in told
     assert f"{asked[2].rpartition('/')[2]}: the object store did not answer" in told
+
+
+async def test_an_export_of_what_was_brought_along_a_moment_ago_is_refused_whole(edge: Edge) -> None:
+    edge.sign_in(await edge.draw())
+    brought = update(ImageRow).values(viewing_secret_id="1" * 32)  # by another edge, and not known here yet
+    await edge.services.database.write(lambda db: db.execute(brought))
+    refused = await edge.client.get(f"{ME}/export")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
 
 
 async def test_an_export_is_no_download_that_uses_a_picture_up(edge: Edge) -> None:
