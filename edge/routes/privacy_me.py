@@ -5,7 +5,7 @@ A session without an account is as much an owner as any other.
 
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from litestar import Response, Router, delete, get
 from litestar.datastructures import Cookie
@@ -32,7 +32,8 @@ from policies.publish import published
 
 CONFIRMED = "erase"
 ERASE = "erase everything"  # what a page's one-time token allows
-CLEAR = {"Clear-Site-Data": '"cache", "cookies", "storage"'}
+
+ResponseT = TypeVar("ResponseT", bound=Response[Any])
 
 Confirmation = Annotated[
     str,
@@ -144,13 +145,22 @@ async def erase_confirmed(
     reply = deleted(await services.deletions.delete_owner(caller.owner))
     if "authorization" in request.headers:
         return Response(reply)
-    return Response(reply, headers=CLEAR, cookies=no_cookies(services))
+    return forgotten(Response(reply), caller.owner, services)
 
 
-def no_cookies(services: Services) -> list[Cookie]:
-    """Ends session and sign-in in the browser."""
+def forgotten(reply: ResponseT, owner: Owner, services: Services) -> ResponseT:
+    """The browser that gets it forgets this owner.
+
+    Beside an account it may have a session, whose cookie is all that opens what was not brought along: that one stays.
+    """
     settings = services.settings
-    return [without(cookie_name(settings), settings), without(sign_in_cookie_name(settings), settings)]
+    reply.cookies = [without(sign_in_cookie_name(settings), settings)]
+    cleared = '"cache", "storage"'
+    if owner.kind == "session":
+        reply.cookies.append(without(cookie_name(settings), settings))
+        cleared = '"cache", "cookies", "storage"'
+    reply.headers["Clear-Site-Data"] = cleared
+    return reply
 
 
 def without(name: str, settings: Settings) -> Cookie:

@@ -28,7 +28,7 @@ from edge.guards.scopes import needs
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.pages import session_cookie, visiting_session
 from edge.routes.privacy import policy_in_words
-from edge.routes.privacy_me import CLEAR, ERASE, no_cookies
+from edge.routes.privacy_me import ERASE, forgotten
 from edge.routes.receipts import ReceiptIdPath, kept_receipt
 from edge.routes.stored_images import delete_picture
 from edge.routes.training import WORDS, say
@@ -149,10 +149,7 @@ async def erase_everything(
 ) -> Redirect | Template:
     if not services.page_tokens.spend(data.token, caller.owner, ERASE, services.clock()):
         return await _page(caller, services, notice=TOO_LATE)
-    reply = _to_receipt(await services.deletions.delete_owner(caller.owner))
-    reply.headers.update(CLEAR)
-    reply.cookies = no_cookies(services)
-    return reply
+    return forgotten(_to_receipt(await services.deletions.delete_owner(caller.owner)), caller.owner, services)
 
 
 @post("/training", status_code=303)

@@ -5,6 +5,7 @@ import pytest
 from tests.edge.accounts import bearer, new_key
 from tests.edge.browsers import Browser, visiting
 from tests.edge.edges import Edge
+from tests.edge.routes.test_your_data import form_of
 
 
 @pytest.fixture
@@ -49,6 +50,24 @@ async def test_the_front_page_offers_what_the_account_s_plan_does(browser: Brows
     page = await browser.visit()
     assert "P7D" in page.text
     assert "set-cookie" not in page.headers
+
+
+async def test_deleting_the_account_leaves_the_session_beside_it_what_was_not_brought_along(browser: Browser) -> None:
+    image = await browser.draw()
+    await browser.sign_up()
+    erased = await browser.ask("DELETE", "/v1/account", **{"sfumato-confirm": "erase"})
+    assert erased.headers["clear-site-data"] == '"cache", "storage"'
+    assert list(browser.cookies) == ["sid"]
+    assert image["id"] in (await browser.visit("/your-data")).text
+
+
+async def test_so_does_deleting_it_from_the_page(browser: Browser, edge: Edge) -> None:
+    await browser.sign_up()
+    fields = form_of((await browser.visit("/your-data/erase")).text, "/your-data/erase")
+    headers = {"cookie": f"acc={browser.cookies['acc']}", "sec-fetch-site": "same-origin"}
+    erased = await edge.client.post("/your-data/erase", data=fields, headers=headers)
+    assert (erased.status_code, erased.headers["clear-site-data"]) == (303, '"cache", "storage"')
+    assert [cookie.partition("=")[0] for cookie in erased.headers.get_list("set-cookie")] == ["acc"]
 
 
 async def test_all_that_is_held_of_an_account_is_on_its_page_and_goes_from_there(browser: Browser) -> None:
