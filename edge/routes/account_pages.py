@@ -1,6 +1,5 @@
 """`/account` and `/account/keys`: what people see of an account. What they do there goes by the routes under `/v1`."""
 
-from datetime import timedelta
 from functools import partial
 
 from litestar import Router, get
@@ -12,14 +11,14 @@ from edge.db.rows import ImageRow
 from edge.domain.api_keys import MOST_KEYS
 from edge.domain.jobs import visible
 from edge.domain.owner import Owner, owned
-from edge.domain.sign_ins import LASTS_S
+from edge.domain.standing import utc_minute
 from edge.errors import BadCredential
 from edge.guards.auth import ApiRequest, bearer_of, find_sign_in
 from edge.routes.account import PLAN, account_state
 from edge.routes.given import GivenServices
 from edge.routes.pages import session_cookie, visiting_session
 from edge.routes.privacy import policy_in_words
-from policies.publish import in_words, published
+from policies.publish import published
 
 
 @get("/account")
@@ -27,11 +26,12 @@ async def account_page(request: ApiRequest, services: GivenServices) -> Template
     """By the cookie alone, as a browser comes. Seeing it signs nobody in."""
     if bearer_of(request) is not None:
         raise BadCredential("this page goes by the cookie; with a key, ask /v1/privacy/me")
-    words = {**policy_in_words(services), "sign_in_lasts": in_words(timedelta(seconds=LASTS_S))}
+    words = {**policy_in_words(services), "utc": utc_minute}
     plans = published(services.policies).plans
     if sign_in := await find_sign_in(request, services):
         account = await services.database.read(partial(account_state, account=sign_in.owner))
-        return Template("account.html", context={**words, "account": account, "plan": plans.get(account.plan)})
+        theirs = {"account": account, "plan": plans.get(account.plan), "signed_in_until": sign_in.ends_at}
+        return Template("account.html", context={**words, **theirs})
     session = await visiting_session(request, services)
     count = partial(_count_pictures, owner=session.owner, now=services.clock())
     context = {**words, "account": None, "plan": plans[PLAN], "pictures": await services.database.read(count)}

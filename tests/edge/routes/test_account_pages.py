@@ -2,6 +2,8 @@
 
 import pytest
 
+from edge.domain.sign_ins import LASTS_S
+from edge.domain.standing import utc_minute
 from tests.edge.accounts import bearer, new_key
 from tests.edge.browsers import Browser, visiting
 from tests.edge.edges import Edge
@@ -35,6 +37,13 @@ async def test_only_a_browser_with_pictures_is_asked_whether_they_come_along(bro
     assert "Bring along" not in (await browser.visit("/account")).text
     await browser.draw()
     assert "Bring along the 1 picture of this browser" in (await browser.visit("/account")).text
+
+
+async def test_the_page_says_until_when_its_browser_is_signed_in(browser: Browser, edge: Edge) -> None:
+    await browser.sign_up()
+    ends_at = utc_minute(int(edge.clock() + LASTS_S))
+    edge.clock.advance(5 * 86_400)
+    assert f">{ends_at}</time> UTC, or until you sign out" in (await browser.visit("/account")).text
 
 
 async def test_a_label_is_text_on_the_page_whatever_is_in_it(browser: Browser) -> None:
