@@ -26,7 +26,7 @@ from edge.domain.limits.memory import MemoryLimiter
 from edge.domain.limits.proof import Proofs
 from edge.domain.limits.shared import SharedLimiter
 from edge.domain.limits.steady import SteadyLimiter
-from edge.domain.limits.tries import RECOVERY, Tries
+from edge.domain.limits.tries import RECOVERY, SIGN_UPS, Tries
 from edge.domain.page_tokens import PageTokens
 from edge.domain.passkeys import RelyingParty
 from edge.domain.prompts import PromptSealer
@@ -82,6 +82,7 @@ def build_services(
         relying_party=RelyingParty(urlsplit(settings.public_url).hostname or "", settings.public_url),
         challenges=Challenges(keyring, limiter, clock),
         recovery_tries=Tries(RECOVERY, limiter, clock),
+        sign_up_tries=Tries(SIGN_UPS, limiter, clock),
         rotation=Rotation(database, policies.retention.classes.session.duration_s, clock),
         prompts=prompts,
         runs=runs,

@@ -47,6 +47,7 @@ class Services:
     relying_party: RelyingParty
     challenges: Challenges
     recovery_tries: Tries
+    sign_up_tries: Tries
     rotation: Rotation
     prompts: PromptSealer
     runs: Runs

@@ -18,6 +18,7 @@ from edge.db.rows import AccountRow, PasskeyRow
 from edge.domain.accounts import add_account
 from edge.domain.challenges import Answered, Purpose
 from edge.domain.lifting import StillDrawing, lift
+from edge.domain.limits.networks import networks_of
 from edge.domain.owner import Caller, Owner
 from edge.domain.passkeys import (
     KnownPasskey,
@@ -31,6 +32,7 @@ from edge.domain.recovery import count_codes, new_codes
 from edge.domain.sign_ins import add_sign_in
 from edge.errors import BadInput, NotFound
 from edge.guards.auth import ApiRequest
+from edge.guards.client_address import client_address
 from edge.guards.scopes import needs
 from edge.routes.deletion import Deleted
 from edge.routes.documented import api_errors
@@ -143,9 +145,11 @@ async def ask_challenge(
 async def sign_up(
     data: JSONBody[SignUp], request: ApiRequest, caller: GivenCaller, services: GivenServices
 ) -> Response[NewAccount]:
-    """Makes an account with its first passkey, and signs this browser in by a cookie."""
+    """Makes an account with its first passkey, and signs this browser in by a cookie; one network makes a few a day."""
     if caller.owner.kind == "account":
         raise BadInput("this browser is signed in already: sign out first")
+    address = client_address(request.scope, services.settings.trusted_proxies)
+    await services.sign_up_tries.count(networks_of(address))
     new, answered = await made_passkey(data.credential, "sign_up", caller, services)
     make = partial(_make, new=new, account_id=answered.account_id, asked=data, caller=caller, services=services)
     try:

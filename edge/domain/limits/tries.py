@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from edge.domain.limits.limiter import Ask, Limiter, Take
 from edge.domain.limits.networks import Network
-from edge.domain.limits.windows import MINUTE_MS, Window
+from edge.domain.limits.windows import DAY_MS, MINUTE_MS, Window
 from edge.errors import RateLimited
 
 
@@ -27,6 +27,12 @@ RECOVERY = TryLimit(  # for the work alone: a code is a hundred random bits
     10 * MINUTE_MS,
     {"ipv4_32": 200, "ipv6_64": 100, "ipv6_56": 400, "ipv6_48": 1_000},
     "too many recovery codes were tried from one network",
+)
+SIGN_UPS = TryLimit(  # each account may ask for more than a session may, and counts by itself alone
+    "sign-ups-per-day",
+    DAY_MS,
+    {"ipv4_32": 40, "ipv6_64": 20, "ipv6_56": 40, "ipv6_48": 100},
+    "too many accounts were made from one network today; drawing needs none",
 )
 
 

@@ -8,11 +8,11 @@ import pytest
 
 from edge.domain.limits.memory import MemoryLimiter
 from edge.domain.limits.networks import Address, networks_of
-from edge.domain.limits.tries import RECOVERY, Tries, TryLimit
+from edge.domain.limits.tries import RECOVERY, SIGN_UPS, Tries, TryLimit
 from edge.errors import RateLimited
 from tests.edge.edges import Clock
 
-LIMITS = [RECOVERY]
+LIMITS = [RECOVERY, SIGN_UPS]
 PREFIX = 0x2001_0DB8 << 96
 
 
