@@ -9,17 +9,19 @@ import importlib
 import inspect
 import re
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge.db.rows import Base
+from edge.db.rows import AccountRow, Base, PasskeyRow, RecoveryCodeRow, SignInRow
 from edge.domain.events import EventHub
 from edge.domain.limits.limiter import Limiter
+from edge.domain.sign_ins import LASTS_S
 from policies.load import load_policies
-from policies.publish import lifecycle_rules
+from policies.publish import in_words, lifecycle_rules
 from serve_app.contract import Generator, StoreOrder, TrainingOrder
 from serve_app.storage.directory import DirectoryStore
 from serve_app.storage.keys import ImageKey
@@ -28,6 +30,29 @@ from tests.edge.edges import Edge
 from tests.promises.everything import PROMPT, everything_kept, tables
 from tests.servers import S3Server
 
+SAID_OF_ACCOUNTS: dict[type[Base], dict[str, str]] = {
+    AccountRow: {
+        "plan": "its plan",
+        "created_on": "the day it was made",
+        "training": "its choice about training",
+        "training_at": "and when that was made",
+    },
+    PasskeyRow: {
+        "credential_id": "its label, days, its id",
+        "public_key": "the public half of its key",
+        "sign_count": "its device's count of signatures",
+        "label": "its label",
+        "created_on": "days",
+        "last_used_on": "days",
+    },
+    RecoveryCodeRow: {"digest": "still works a digest", "created_on": "still works a digest and a day"},
+    SignInRow: {
+        "digest": "signed in a digest",
+        "created_on": "signed in a digest, days",
+        "last_used_on": "signed in a digest, days",
+        "ends_at": "the second at which that ends",
+    },
+}
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("policies", "serve_app", "edge", "cluster")
 HOLDS_NO_SUBJECT = {
@@ -147,6 +172,14 @@ def calls() -> Iterator[tuple[str, str, ast.Call]]:
 
 def test_every_table_of_the_code_is_in_exactly_one_class() -> None:
     assert places("table") == sorted([*Base.metadata.tables, "alembic_version"])
+
+
+def test_nothing_is_kept_of_a_way_into_an_account_that_its_class_does_not_say() -> None:
+    said = load_policies().retention.classes.account
+    for row, words in SAID_OF_ACCOUNTS.items():
+        assert set(row.__table__.columns.keys()) - {"id", "account_id"} == set(words), row.__tablename__
+        assert [word for word in words.values() if word not in said.what] == []
+    assert in_words(timedelta(seconds=LASTS_S)) in said.ends_by
 
 
 def test_every_prefix_of_the_store_is_in_exactly_one_class() -> None:
