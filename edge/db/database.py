@@ -39,6 +39,7 @@ POSTGRESQL = {
     },
 }
 COMPACT_TIMEOUT_MS = 250
+FAULTS_OF_WORK = ("22", "54")  # SQLSTATE classes: data that cannot be, limits of the program exceeded
 UNAVAILABLE = (InterfaceError, InternalError, OperationalError, PoolTimeout, PostgresError, OSError)
 
 
@@ -183,15 +184,21 @@ async def _in_time() -> AsyncGenerator[None]:
 
 @contextmanager
 def or_unavailable() -> Generator[None]:
-    """Of errors that a driver gives no kind, such as a lost connection or a deadlock, none is the fault of the work."""
+    """Of errors that a driver gives no kind, such as a lost connection or a deadlock, only what could never be written
+    is the fault of the work: its neighbours are written without it."""
     try:
         yield
     except UNAVAILABLE as error:
         raise DatabaseUnavailable from error
     except DBAPIError as error:
-        if type(error) is DBAPIError:
+        if type(error) is DBAPIError and not _sqlstate(error).startswith(FAULTS_OF_WORK):
             raise DatabaseUnavailable from error
         raise
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    """Empty where the driver has none."""
+    return getattr(error.orig, "sqlstate", None) or ""
 
 
 def _all_of(db: Session, works: Sequence[Work[object]]) -> list[object]:

@@ -35,6 +35,8 @@ from edge.domain.owner import Owner
 from edge.domain.sessions import day_of
 
 MOST_PASSKEYS = 20
+SHORTEST_ID, LONGEST_ID = 16, 1_023  # bytes: WebAuthn's own bounds for a credential id
+LONGEST_KEY = 1_024
 # of nobody: what an unknown passkey's answer is checked with; P-256, and its private half was thrown away
 DECOY = bytes.fromhex(
     "a50102032620012158207f1b25c4a76252f2a1470010c668a653f552f1946a486c8743a4073e1a10154d"
@@ -115,7 +117,10 @@ class RelyingParty(Struct, frozen=True):
             )
         except _MALFORMED as error:
             raise NotGenuine from error
-        return NewPasskey(verified.credential_id, verified.credential_public_key, verified.sign_count)
+        new = NewPasskey(verified.credential_id, verified.credential_public_key, verified.sign_count)
+        if not SHORTEST_ID <= len(new.credential_id) <= LONGEST_ID or len(new.public_key) > LONGEST_KEY:
+            raise NotGenuine
+        return new
 
     def signed(self, given: Given, challenge: bytes, passkey: PasskeyRow | None) -> int:
         """The device's count of signatures. Without a passkey all is checked as with one. Raises NotGenuine."""

@@ -1,4 +1,5 @@
 import asyncio
+import secrets
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing, suppress
@@ -11,13 +12,13 @@ from types import NoneType
 from typing import cast
 
 import pytest
-from sqlalchemy import Table, bindparam, delete, event, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Table, bindparam, delete, event, insert, select, text, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
-from edge.db.rows import SessionRow
+from edge.db.rows import PasskeyRow, SessionRow
 from edge.db.statements import Share
 from edge.domain.owner import Owner, OwnerId
 from edge.domain.sessions import touch_session
@@ -74,6 +75,24 @@ async def test_one_failing_write_undoes_no_other(database: Database) -> None:
         database.write(touch("a")), database.write(broken), database.write(touch("b")), return_exceptions=True
     )
     assert isinstance(results[1], IntegrityError)
+    assert await ids(database) == ["a", "b"]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    "too_much", [{"label": "a" * 101}, {"credential_id": secrets.token_bytes(5_000)}], ids=["class 22", "class 54"]
+)
+async def test_what_postgresql_could_never_write_fails_alone(database: Database, too_much: dict[str, object]) -> None:
+    """Over the length of its column, and over what an index holds."""
+    row = {"id": "a", "account_id": "a", "credential_id": bytes(16), "public_key": b"", "sign_count": 0, "label": ""}
+    unwritable = insert(PasskeyRow).values({**row, "created_on": date(2030, 1, 1), **too_much})
+    results = await asyncio.gather(
+        database.write(touch("a")),
+        database.write(lambda db: db.execute(unwritable)),
+        database.write(touch("b")),
+        return_exceptions=True,
+    )
+    assert type(results[1]) is DBAPIError
     assert await ids(database) == ["a", "b"]
 
 

@@ -1,6 +1,7 @@
 """The ways into an account, and what makes no sense at any of its routes."""
 
 import asyncio
+import secrets
 from typing import Any
 
 import pytest
@@ -184,6 +185,26 @@ async def test_bytes_that_are_no_answer_are_refused_and_store_nothing(edge: Edge
     reply = await stranger.ask("POST", "/v1/account" if makes else "/v1/account/sign-in", {"credential": credential})
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "credential")
     await assert_nothing_is_stored(edge)
+
+
+@pytest.mark.parametrize("length", [1, 15, 1_024, 2_705, 5_000])
+async def test_on_each_database_a_passkey_of_a_length_that_none_has_makes_nothing(
+    edge_on_each_database: Edge, length: int
+) -> None:
+    browser = await visiting(edge_on_each_database)
+    browser.device = Authenticator(credential_id=secrets.token_bytes(length))
+    reply = await browser.sign_up()
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "sign_in_failed")
+    await assert_nothing_is_stored(edge_on_each_database)
+
+
+@pytest.mark.parametrize("length", [16, 1_023])
+async def test_on_each_database_a_passkey_of_any_length_that_may_be_makes_an_account(
+    edge_on_each_database: Edge, length: int
+) -> None:
+    browser = await visiting(edge_on_each_database)
+    browser.device = Authenticator(credential_id=secrets.token_bytes(length))
+    assert (await browser.sign_up()).status_code == 201
 
 
 @pytest.mark.parametrize("name", ["x", "..%2f..", "%00", "'%20or%20'1'%3D'1", "0" * 64])
