@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from msgspec import Struct
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
@@ -19,7 +20,13 @@ from webauthn import (
     verify_authentication_response,
     verify_registration_response,
 )
-from webauthn.helpers import base64url_to_bytes, options_to_json_dict, parse_client_data_json
+from webauthn.helpers import (
+    base64url_to_bytes,
+    decode_credential_public_key,
+    decoded_public_key_to_cryptography,
+    options_to_json_dict,
+    parse_client_data_json,
+)
 from webauthn.helpers.exceptions import WebAuthnException
 from webauthn.helpers.structs import (
     AuthenticatorSelectionCriteria,
@@ -37,12 +44,22 @@ from edge.domain.sessions import day_of
 MOST_PASSKEYS = 20
 SHORTEST_ID, LONGEST_ID = 16, 1_023  # bytes: WebAuthn's own bounds for a credential id
 LONGEST_KEY = 1_024
+RSA_EXPONENT = 65_537
+"""Of every device's: a longer one makes each check of a signature dear."""
 # of nobody: what an unknown passkey's answer is checked with; P-256, and its private half was thrown away
 DECOY = bytes.fromhex(
     "a50102032620012158207f1b25c4a76252f2a1470010c668a653f552f1946a486c8743a4073e1a10154d"
     "225820ff68b9f1199a078c6d592fbd5f407529a6e2f0bfb4aaa88946c3f12836d9931c"
 )
-_MALFORMED = (WebAuthnException, ValueError, TypeError, KeyError, OverflowError, UnsupportedAlgorithm)
+_MALFORMED = (
+    WebAuthnException,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+)
 """What the library raises for bytes that are no answer at all: found by sending it all kinds."""
 
 Given = dict[str, Any]
@@ -115,11 +132,10 @@ class RelyingParty(Struct, frozen=True):
                 expected_origin=self.origin,
                 require_user_verification=True,
             )
+            new = NewPasskey(verified.credential_id, verified.credential_public_key, verified.sign_count)
+            _require_usable(new)
         except _MALFORMED as error:
             raise NotGenuine from error
-        new = NewPasskey(verified.credential_id, verified.credential_public_key, verified.sign_count)
-        if not SHORTEST_ID <= len(new.credential_id) <= LONGEST_ID or len(new.public_key) > LONGEST_KEY:
-            raise NotGenuine
         return new
 
     def signed(self, given: Given, challenge: bytes, passkey: PasskeyRow | None) -> int:
@@ -155,6 +171,15 @@ def credential_id_in(given: Given) -> bytes:
         return base64url_to_bytes(given["id"])
     except _MALFORMED as error:
         raise NotGenuine from error
+
+
+def _require_usable(new: NewPasskey) -> None:
+    """Raises NotGenuine for what no device makes, or what the library raises for a key that no signature fits."""
+    if not SHORTEST_ID <= len(new.credential_id) <= LONGEST_ID or len(new.public_key) > LONGEST_KEY:
+        raise NotGenuine
+    key = decoded_public_key_to_cryptography(decode_credential_public_key(new.public_key))
+    if isinstance(key, RSAPublicKey) and key.public_numbers().e != RSA_EXPONENT:
+        raise NotGenuine
 
 
 # the rows -------------------------------------------------------------------------------------------------------------

@@ -32,19 +32,26 @@ class Authenticator:
     credential_id: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
 
-    def make(self, options: dict[str, Any]) -> dict[str, Any]:
-        numbers = self.key.public_key().public_numbers()
-        public_key = {1: 2, 3: -7, -1: 1, -2: numbers.x.to_bytes(32), -3: numbers.y.to_bytes(32)}
+    def make(
+        self, options: dict[str, Any], public_key: object = None, attestation: tuple[str, object] = ("none", {})
+    ) -> dict[str, Any]:
+        """`public_key`, `attestation`: instead of its own, and of none."""
+        public_key = self._public_key() if public_key is None else public_key
         attested = bytes(16) + len(self.credential_id).to_bytes(2) + self.credential_id + cbor2.dumps(public_key)
-        statement = {"fmt": "none", "attStmt": {}, "authData": self._data(ATTESTED) + attested}
+        fmt, statement = attestation
+        attested_by = {"fmt": fmt, "attStmt": statement, "authData": self._data(ATTESTED) + attested}
         client_data = self._client_data("webauthn.create", options["challenge"])
-        return self._answer(clientDataJSON=client_data, attestationObject=cbor2.dumps(statement))
+        return self._answer(clientDataJSON=client_data, attestationObject=cbor2.dumps(attested_by))
 
     def sign(self, options: dict[str, Any]) -> dict[str, Any]:
         self.sign_count += self.counts
         data, client_data = self._data(0), self._client_data("webauthn.get", options["challenge"])
         signature = self.key.sign(data + hashlib.sha256(client_data).digest(), ec.ECDSA(SHA256()))
         return self._answer(clientDataJSON=client_data, authenticatorData=data, signature=signature)
+
+    def _public_key(self) -> dict[int, object]:
+        numbers = self.key.public_key().public_numbers()
+        return {1: 2, 3: -7, -1: 1, -2: numbers.x.to_bytes(32), -3: numbers.y.to_bytes(32)}
 
     def _data(self, flags: int) -> bytes:
         flags |= PRESENT | (VERIFIED if self.is_verified else 0)

@@ -114,6 +114,51 @@ GARBAGE = [
     "v_8",
     "-_v7-_v7",
 ]
+EC = {1: 2, 3: -7, -1: 1}
+RSA = {1: 3, 3: -257, -1: bytes([0xC5]) + bytes(254) + b"\x01"}
+KEYS: list[object] = [
+    "x",
+    5,
+    [1],
+    [],
+    {},
+    {1: 2},
+    {1: [2], 3: -7},
+    {1: 9, 3: -7},
+    EC,
+    {**EC, -2: "x", -3: "y"},
+    {**EC, -2: 5, -3: 5},
+    {**EC, -2: bytes(32), -3: bytes(32)},
+    {**EC, -2: b"\x01" * 32, -3: b"\x01" * 32},  # off the curve
+    {**EC, -1: 99, -2: b"\x01" * 32, -3: b"\x01" * 32},
+    {1: 1, 3: -8, -1: 6, -2: b"short"},
+    {1: 1, 3: -8, -1: 7, -2: bytes(32)},
+    RSA,
+    {**RSA, -2: b"\x03"},
+    {**RSA, -2: b"\x01" + bytes(1_998) + b"\x01"},
+    {**RSA, -2: b"\x01" + bytes(198) + b"\x01"},
+    {**RSA, -1: b"\xc5" + bytes(1_998) + b"\x01", -2: b"\x01\x00\x01"},
+]
+JWS = b"e30.eyJ4IjoxfQ.AAAA"
+ATTESTATIONS: list[tuple[str, object]] = [
+    ("android-safetynet", {"ver": "1", "response": 5}),
+    ("android-safetynet", {"ver": "1", "response": b"x"}),
+    ("android-safetynet", {"ver": "1", "response": JWS}),
+    ("android-safetynet", []),
+    ("packed", {"alg": -7, "sig": 5, "x5c": [5]}),
+    ("packed", {"alg": "x", "sig": b""}),
+    ("fido-u2f", {"sig": b"x", "x5c": [b"x"]}),
+    ("fido-u2f", {"sig": b"x", "x5c": 5}),
+    ("tpm", {"ver": "2.0", "alg": -257, "x5c": [b"x"], "sig": b"x", "certInfo": b"x", "pubArea": b"x"}),
+    ("tpm", {"ver": 5, "alg": 5, "x5c": 5, "sig": 5, "certInfo": 5, "pubArea": 5}),
+    ("apple", {"x5c": [b"x"]}),
+    ("apple", {"x5c": {}}),
+    ("android-key", {"alg": -7, "sig": b"x", "x5c": [b"x", b"y"]}),
+    ("android-key", {"alg": -7, "sig": "x", "x5c": "x"}),
+    ("none", {"sig": b"x"}),
+    ("none", 5),
+    ("x", {}),
+]
 CREDENTIAL = {"id": "AAAA", "rawId": "AAAA", "type": "public-key"}
 SIGNED = {"clientDataJSON": "e30", "authenticatorData": "AAAA", "signature": "AAAA"}
 MADE = {"clientDataJSON": "e30", "attestationObject": "AAAA"}
@@ -185,6 +230,28 @@ async def test_bytes_that_are_no_answer_are_refused_and_store_nothing(edge: Edge
     reply = await stranger.ask("POST", "/v1/account" if makes else "/v1/account/sign-in", {"credential": credential})
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "credential")
     await assert_nothing_is_stored(edge)
+
+
+@pytest.mark.parametrize("key", KEYS, ids=range(len(KEYS)))
+async def test_keys_that_no_signature_fits_are_refused_and_store_nothing(edge: Edge, key: object) -> None:
+    stranger = await visiting(edge)
+    credential = stranger.device.make(await stranger.challenge("sign_up"), public_key=key)
+    await assert_refused(stranger, credential)
+
+
+@pytest.mark.parametrize("attestation", ATTESTATIONS, ids=range(len(ATTESTATIONS)))
+async def test_attestations_that_prove_nothing_are_refused_and_store_nothing(
+    edge: Edge, attestation: tuple[str, object]
+) -> None:
+    stranger = await visiting(edge)
+    credential = stranger.device.make(await stranger.challenge("sign_up"), attestation=attestation)
+    await assert_refused(stranger, credential)
+
+
+async def assert_refused(stranger: Browser, credential: dict[str, Any]) -> None:
+    reply = await stranger.ask("POST", "/v1/account", {"credential": credential})
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "credential")
+    await assert_nothing_is_stored(stranger.edge)
 
 
 @pytest.mark.parametrize("length", [1, 15, 1_024, 2_705, 5_000])
