@@ -10,6 +10,7 @@ EdgeError
     ├── ProofRequired         403             proof_of_work_required: with a challenge, while very many ask
     ├── InsufficientScope     403             insufficient_scope: the key is good, and not for this
     ├── NotFound              404             not_found: unknown, or somebody else's: the answer is the same
+    │   └── AccountGone       404             not_found: it was deleted, and nothing is added to it any more
     ├── MethodNotAllowed      405             method_not_allowed
     ├── Cancelled             409             cancelled: the caller took it back
     ├── Gone                  410             gone: it was here and was deleted, by its time or by its owner
@@ -114,6 +115,11 @@ class InsufficientScope(Refusal):
 class NotFound(Refusal):
     status = 404
     code = "not_found"
+
+
+class AccountGone(NotFound):
+    def __init__(self) -> None:
+        super().__init__("this account was deleted")
 
 
 class MethodNotAllowed(Refusal):

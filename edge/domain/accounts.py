@@ -2,7 +2,7 @@
 
 import secrets
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from edge.db.rows import AccountRow, ApiKeyRow, PasskeyRow, RecoveryCodeRow, SignInRow, ViewingSecretRow
@@ -11,6 +11,7 @@ from edge.domain.keyring import Keyring
 from edge.domain.owner import Owner, OwnerId
 from edge.domain.sessions import day_of
 from edge.domain.viewing_secrets import add_own_secret
+from edge.errors import AccountGone
 
 
 def add_account(db: Session, plan: str, keyring: Keyring, now: float, account_id: str | None = None) -> Owner:
@@ -19,6 +20,15 @@ def add_account(db: Session, plan: str, keyring: Keyring, now: float, account_id
     db.add(AccountRow(id=account.id, plan=plan, created_on=day_of(now)))
     add_own_secret(db, account.id, keyring)
     return account
+
+
+def hold_account(db: Session, account: Owner) -> None:
+    """Until this transaction is over: whoever adds to it, takes from it or deletes it meanwhile, waits.
+
+    Before any other row of the account, so that nobody waits in a circle. Raises AccountGone.
+    """
+    if db.scalar(select(AccountRow.id).where(AccountRow.id == account.id).with_for_update()) is None:
+        raise AccountGone
 
 
 def erase_account(db: Session, account: Owner) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from edge.db.database import Database
 from edge.db.rows import AccountRow, ApiKeyRow, ViewingSecretRow
 from edge.db.statements import changed
+from edge.domain.accounts import hold_account
 from edge.domain.conduct import Clock
 from edge.domain.keyring import Keyring
 from edge.domain.owner import Owner, OwnerId, Scope
@@ -111,8 +112,8 @@ def _in_base_62(number: int, width: int) -> str:
 
 
 def add_key(db: Session, account: Owner, wanted: NewKey, keyring: Keyring, now: float) -> MadeKey:
-    """Raises TooManyKeys."""
-    db.scalar(select(AccountRow.id).where(AccountRow.id == account.id).with_for_update())  # who adds at once, waits
+    """Raises TooManyKeys, AccountGone."""
+    hold_account(db, account)
     working = select(func.count()).where(ApiKeyRow.account_id == account.id, ~_is_dead(now))
     if (db.scalar(working) or 0) >= MOST_KEYS:
         raise TooManyKeys
@@ -149,7 +150,9 @@ def revoke_key(db: Session, key_id: str, now: float) -> bool:
 
 
 def replace_key(db: Session, old: ApiKeyRow, wanted: NewKey, keyring: Keyring, now: float, grace_s: float) -> MadeKey:
-    """A new key for an old one, which works for so long yet. Raises TooManyKeys, KeyEnded."""
+    """A new key for an old one, which works for so long yet. Raises TooManyKeys, KeyEnded, AccountGone."""
+    account = Owner("account", OwnerId(old.account_id))
+    hold_account(db, account)
     current = db.get(ApiKeyRow, old.id, with_for_update=True, populate_existing=True)
     if current is None or _ended(current, now):
         raise KeyEnded
@@ -159,7 +162,7 @@ def replace_key(db: Session, old: ApiKeyRow, wanted: NewKey, keyring: Keyring, n
         db.execute(update(ApiKeyRow).where(ApiKeyRow.id == old.id, sooner).values(expires_at=ends_at))
     else:
         revoke_key(db, old.id, now)
-    return add_key(db, Owner("account", OwnerId(old.account_id)), wanted, keyring, now)
+    return add_key(db, account, wanted, keyring, now)
 
 
 def scopes_of(row: ApiKeyRow) -> frozenset[Scope]:

@@ -7,6 +7,7 @@ whatever does not answer. Then the objects go and what is left in files, and the
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +20,7 @@ from edge.db.database import Database
 from edge.db.rows import ConsentRow, ImageRow, JobRow, PromptRow, RightsRequestRow, SessionRow
 from edge.db.statements import changed
 from edge.domain import jobs
-from edge.domain.accounts import erase_account
+from edge.domain.accounts import erase_account, hold_account
 from edge.domain.api_keys import KnownKeys
 from edge.domain.conduct import Clock
 from edge.domain.erasure import ErasedImage, finish_erasing, mark_erased
@@ -42,7 +43,7 @@ from edge.domain.rights import ends_of
 from edge.domain.runs import Runs
 from edge.domain.sign_ins import KnownSignIns
 from edge.domain.training import Withdrawn, WithdrawnCopy, choose, finish_withdrawing, mark_withdrawn, withdraw
-from edge.errors import DatabaseUnavailable
+from edge.errors import AccountGone, DatabaseUnavailable
 from policies.schema import Kept, Policies
 from serve_app.storage.store import ObjectStore
 
@@ -168,7 +169,12 @@ class Deletions:
         return Taken(images=images, copies=copies, rows=rows, stays=self._left_of_job(db, job.id))
 
     def _take_all(self, db: Session, owner: Owner) -> Taken:
-        """The generations are named before the pictures: of each that goes, all pictures go with it."""
+        """The account is held first, so that nothing comes to it meanwhile. The generations are named before the
+        pictures: of each that goes, all pictures go with it.
+        """
+        if owner.kind == "account":
+            with suppress(AccountGone):
+                hold_account(db, owner)
         ended = jobs.ended_ids(db, owner)
         images = self._mark_erased(db, owned(ImageRow, owner))
         copies = self._mark_withdrawn(db, owned(ConsentRow, owner))

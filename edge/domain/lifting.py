@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from edge.db.rows import AccountRow, ConsentRow, ImageRow, JobRow, PromptRow, RightsRequestRow, SessionRow
 from edge.domain import jobs
+from edge.domain.accounts import hold_account
 from edge.domain.keyring import Keyring
 from edge.domain.owner import Caller, Owner, owned
 from edge.domain.viewing_secrets import add_brought_secret
@@ -21,8 +22,9 @@ class StillDrawing(Exception):
 def lift(db: Session, session: Caller, account: Owner, keyring: Keyring) -> bool:
     """Whether the account has said no to training, and copies that came along are to be taken back.
 
-    Raises StillDrawing.
+    Raises StillDrawing, AccountGone.
     """
+    hold_account(db, account)
     owner = session.owner
     if db.scalar(select(exists().where(owned(JobRow, owner), JobRow.status.in_(jobs.OPEN_STATES)))):
         raise StillDrawing

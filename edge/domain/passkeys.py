@@ -35,8 +35,9 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from edge.db.rows import AccountRow, PasskeyRow
+from edge.db.rows import PasskeyRow
 from edge.db.statements import changed
+from edge.domain.accounts import hold_account
 from edge.domain.challenges import LIVES_S
 from edge.domain.owner import Owner
 from edge.domain.sessions import day_of
@@ -186,8 +187,8 @@ def _require_usable(new: NewPasskey) -> None:
 
 
 def add_passkey(db: Session, account: Owner, new: NewPasskey, label: str, now: float) -> PasskeyRow:
-    """Raises TooManyPasskeys, KnownPasskey."""
-    _hold(db, account)
+    """Raises TooManyPasskeys, KnownPasskey, AccountGone."""
+    hold_account(db, account)
     if len(passkeys_of(db, account)) >= MOST_PASSKEYS:
         raise TooManyPasskeys
     if find_passkey(db, new.credential_id) is not None:
@@ -224,8 +225,8 @@ def note_signature(db: Session, passkey: PasskeyRow, sign_count: int, now: float
 
 
 def remove_passkey(db: Session, account: Owner, passkey_id: str) -> bool:
-    """False where there is none. Raises LastWayIn: a recovery code works once, and counts for nothing here."""
-    _hold(db, account)
+    """False where there is none. Raises LastWayIn, AccountGone. Recovery codes count for nothing: each works once."""
+    hold_account(db, account)
     mine = PasskeyRow.account_id == account.id
     others = db.scalar(select(func.count()).select_from(PasskeyRow).where(mine, PasskeyRow.id != passkey_id))
     this = mine, PasskeyRow.id == passkey_id
@@ -235,8 +236,3 @@ def remove_passkey(db: Session, account: Owner, passkey_id: str) -> bool:
         raise LastWayIn
     db.execute(delete(PasskeyRow).where(*this))
     return True
-
-
-def _hold(db: Session, account: Owner) -> None:
-    """Until this transaction is over: who adds and removes at once, waits."""
-    db.scalar(select(AccountRow.id).where(AccountRow.id == account.id).with_for_update())

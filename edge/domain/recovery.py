@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from edge.db.rows import RecoveryCodeRow
 from edge.db.statements import changed
+from edge.domain.accounts import hold_account
 from edge.domain.keyring import Keyring
 from edge.domain.owner import Owner, OwnerId
 from edge.domain.sessions import day_of
@@ -36,15 +37,23 @@ def new_codes(db: Session, account: Owner, keyring: Keyring, now: float) -> list
     return codes
 
 
+def replace_codes(db: Session, account: Owner, keyring: Keyring, now: float) -> list[str]:
+    """Of an account that was there before: whoever does so at the same time, waits. Raises AccountGone."""
+    hold_account(db, account)
+    return new_codes(db, account, keyring, now)
+
+
 def use_code(db: Session, code: str, keyring: Keyring) -> Owner | None:
-    """Whose it was; it is used up. None for any other."""
+    """Whose it was; it is used up. None for any other. Raises AccountGone."""
     digest = keyring.recovery_digest(_bare(code))
     row = db.scalar(select(RecoveryCodeRow).where(RecoveryCodeRow.digest == digest))
     is_it = hmac.compare_digest(row.digest if row else _NOBODY, digest)
     if row is None or not is_it:
         return None
+    account = Owner("account", OwnerId(row.account_id))
+    hold_account(db, account)
     was_first = changed(db, delete(RecoveryCodeRow).where(RecoveryCodeRow.id == row.id))
-    return Owner("account", OwnerId(row.account_id)) if was_first else None
+    return account if was_first else None
 
 
 def count_codes(db: Session, account: Owner) -> int:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from edge.domain.owner import Owner
 from edge.domain.passkeys import MOST_PASSKEYS as MOST
 from edge.domain.passkeys import KnownPasskey, LastWayIn, TooManyPasskeys, add_passkey, remove_passkey
-from edge.domain.recovery import new_codes
+from edge.domain.recovery import replace_codes
 from edge.domain.sign_ins import end_other_sign_ins
 from edge.errors import BadInput, NotFound
 from edge.guards.auth import ApiRequest, find_sign_in
@@ -102,7 +102,7 @@ async def renew_codes(
 ) -> Response[RecoveryCodes]:
     """All ten anew."""
     account = account_of(caller)
-    renew = partial(new_codes, account=account, keyring=services.keyring, now=services.clock())
+    renew = partial(replace_codes, account=account, keyring=services.keyring, now=services.clock())
     return Response(RecoveryCodes(codes=await services.database.write(renew)))
 
 

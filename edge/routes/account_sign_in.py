@@ -15,13 +15,14 @@ from msgspec import Meta, Struct, to_builtins
 from sqlalchemy.orm import Session
 
 from edge.db.rows import PasskeyRow
+from edge.domain.accounts import hold_account
 from edge.domain.lifting import StillDrawing, lift
 from edge.domain.limits.networks import networks_of
 from edge.domain.owner import Caller, Owner, OwnerId
 from edge.domain.passkeys import NotGenuine, challenge_in, credential_id_in, find_passkey, note_signature
 from edge.domain.recovery import count_codes, use_code
 from edge.domain.sign_ins import SignIn, add_sign_in, end_sign_in
-from edge.errors import BadInput, NotFound
+from edge.errors import AccountGone, BadInput, NotFound
 from edge.guards.auth import ApiRequest, find_sign_in, sign_in_cookie_name
 from edge.guards.client_address import client_address
 from edge.guards.scopes import needs
@@ -34,7 +35,7 @@ from edge.routes.strict_body import StrictBody
 from edge.services import Services
 
 Admit = Callable[[Session], Owner | None]
-"""Whose account it opens; None where it opens none."""
+"""Whose account it opens; None where it opens none. The account is held. Raises AccountGone."""
 
 NO_SUCH_CODE = "this is no recovery code that still works"
 
@@ -155,8 +156,10 @@ async def _signed(given: SignedCredential, caller: Caller, services: Services) -
 
 
 def _owner_of(db: Session, passkey: PasskeyRow, sign_count: int, now: float) -> Owner | None:
-    is_noted = note_signature(db, passkey, sign_count, now)
-    return Owner("account", OwnerId(passkey.account_id)) if is_noted else None
+    """Raises AccountGone."""
+    account = Owner("account", OwnerId(passkey.account_id))
+    hold_account(db, account)
+    return account if note_signature(db, passkey, sign_count, now) else None
 
 
 async def _enter(
@@ -170,6 +173,8 @@ async def _enter(
         entered = await services.database.write(enter)
     except StillDrawing:
         raise still_drawing() from None
+    except AccountGone:
+        raise refused from None
     if entered is None:
         raise refused
     if former is not None:
@@ -183,7 +188,7 @@ async def _enter(
 def _write(
     db: Session, admit: Admit, former: SignIn | None, brought: Caller | None, services: Services
 ) -> Entered | None:
-    """Raises StillDrawing."""
+    """Raises StillDrawing, AccountGone."""
     account = admit(db)
     if account is None:
         return None
