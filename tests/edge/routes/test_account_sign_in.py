@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 import edge.domain.passkeys
-from edge.db.rows import RecoveryCodeRow
 from edge.domain.limits.tries import RECOVERY
-from edge.domain.recovery import use_code
 from edge.domain.sign_ins import LASTS_S, forget_sign_ins
 from tests.edge.authenticator import Authenticator
 from tests.edge.browsers import Browser, visiting
@@ -213,11 +211,3 @@ async def test_no_secret_of_an_account_is_in_a_log(
     secrets = [browser.codes[0], browser.cookies["acc"], credential["id"], *credential["response"].values()]
     assert [record.getMessage() for record in caplog.records]
     assert all(secret not in caplog.text for secret in secrets)
-
-
-async def test_a_code_is_used_up_by_one_alone(browser: Browser, edge: Edge) -> None:
-    services, code = edge.services, browser.codes[0]
-    digest = services.keyring.recovery_digest(code.replace("-", ""))
-    assert await services.database.read(lambda db: db.query(RecoveryCodeRow).filter_by(digest=digest).count()) == 1
-    used = [await services.database.write(lambda db: use_code(db, code, services.keyring)) for _ in range(2)]
-    assert [each is not None for each in used] == [True, False]
