@@ -12,7 +12,7 @@ from edge.domain import jobs
 from edge.domain.accounts import hold_account
 from edge.domain.keyring import Keyring
 from edge.domain.owner import Caller, Owner, owned
-from edge.domain.viewing_secrets import add_brought_secret
+from edge.domain.viewing_secrets import add_brought_secret, forget_unused_secrets
 
 
 class StillDrawing(Exception):
@@ -28,6 +28,7 @@ def lift(db: Session, session: Caller, account: Owner, keyring: Keyring) -> bool
     owner = session.owner
     if db.scalar(select(exists().where(owned(JobRow, owner), JobRow.status.in_(jobs.OPEN_STATES)))):
         raise StillDrawing
+    forget_unused_secrets(db, account)
     if db.scalar(select(exists().where(owned(ImageRow, owner)))):
         secret_id = add_brought_secret(db, account.id, session.viewing_secret, keyring)
         db.execute(update(ImageRow).where(owned(ImageRow, owner)).values(viewing_secret_id=secret_id))

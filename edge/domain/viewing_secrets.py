@@ -6,10 +6,12 @@ The wrapping is AES-256-GCM and bound to account and secret, so that no row can 
 import secrets
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import delete, exists
 from sqlalchemy.orm import Session
 
-from edge.db.rows import ViewingSecretRow
+from edge.db.rows import ImageRow, ViewingSecretRow
 from edge.domain.keyring import Keyring
+from edge.domain.owner import Owner, owned
 
 SECRET_BYTES = 32
 NONCE_BYTES = 12
@@ -24,6 +26,13 @@ def add_brought_secret(db: Session, account_id: str, secret: bytes, keyring: Key
     secret_id = secrets.token_hex(16)
     _add(db, secret_id, account_id, secret, keyring)
     return secret_id
+
+
+def forget_unused_secrets(db: Session, account: Owner) -> None:
+    """Those that were brought along with pictures of which none is left."""
+    opens_some = exists().where(owned(ImageRow, account), ImageRow.viewing_secret_id == ViewingSecretRow.id)
+    brought = ViewingSecretRow.account_id == account.id, ViewingSecretRow.id != account.id
+    db.execute(delete(ViewingSecretRow).where(*brought, ~opens_some))
 
 
 def unwrap(row: ViewingSecretRow, keyring: Keyring) -> bytes:

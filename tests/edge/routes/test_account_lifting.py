@@ -145,6 +145,23 @@ async def test_a_no_of_the_account_takes_back_the_copies_that_come_along(tmp_pat
         assert await edge.services.store.keys("training/") == []
 
 
+async def test_brought_secrets_that_open_nothing_any_more_go_where_the_next_comes(browser: Browser, edge: Edge) -> None:
+    image = await browser.draw()
+    await browser.sign_up(bring=True)
+    kept = await browser.draw()
+    await browser.ask("DELETE", f"/v1/images/{image['id']}")
+    count = select(func.count()).select_from(ViewingSecretRow)
+    for secrets in (2, 3):  # the first goes, the second opens something
+        await browser.sign_out()
+        await browser.visit()
+        image = await browser.draw()
+        await browser.sign_in(bring=True)
+        assert await edge.services.database.read(lambda db: db.scalar(count)) == secrets
+        assert await shown(browser, image) == 200
+        assert (await browser.ask("GET", f"/v1/images/{image['id']}")).json()["url"] == image["url"]
+    assert (await browser.ask("GET", f"/v1/images/{kept['id']}")).json()["url"] == kept["url"]
+
+
 async def test_a_caller_whose_account_grew_elsewhere_is_asked_to_wait_a_moment() -> None:
     """What an edge remembers of an account is half a second old at most."""
     plan = load_policies().plans.plans["account"]
