@@ -12,6 +12,7 @@ from edge.domain import jobs
 from edge.domain.accounts import hold_account
 from edge.domain.keyring import Keyring
 from edge.domain.owner import Caller, Owner, owned
+from edge.domain.training import WithdrawnCopy, mark_withdrawn
 from edge.domain.viewing_secrets import add_brought_secret, forget_unused_secrets
 
 
@@ -19,8 +20,10 @@ class StillDrawing(Exception):
     """What is being drawn would be written down as the session's."""
 
 
-def lift(db: Session, session: Caller, account: Owner, keyring: Keyring) -> bool:
-    """Whether the account has said no to training, and copies that came along are to be taken back.
+def lift(
+    db: Session, session: Caller, account: Owner, keyring: Keyring, now: float, proofs_kept_for_s: float
+) -> list[WithdrawnCopy]:
+    """The copies for training that came along to an account that says no: withdrawn, and their objects go next.
 
     Raises StillDrawing, AccountGone.
     """
@@ -36,11 +39,11 @@ def lift(db: Session, session: Caller, account: Owner, keyring: Keyring) -> bool
         db.execute(update(row).where(owned(row, owner)).values(owner_kind=account.kind, owner_id=account.id))
     says_no = _carry_choice(db, owner, account)
     db.execute(delete(SessionRow).where(SessionRow.id == owner.id))
-    return says_no
+    return mark_withdrawn(db, owned(ConsentRow, account), now, proofs_kept_for_s) if says_no else []
 
 
 def _carry_choice(db: Session, session: Owner, account: Owner) -> bool:
-    """The account's own word stands; where it has said nothing, the session's holds from here on."""
+    """The account's own word stands; where it has said nothing, the session's holds from here on. True for a no."""
     said = db.get(SessionRow, session.id)
     mine = db.get_one(AccountRow, account.id)
     if mine.training is None and said is not None and said.training is not None:

@@ -30,6 +30,7 @@ from edge.domain.passkeys import (
 )
 from edge.domain.recovery import count_codes, new_codes
 from edge.domain.sign_ins import add_sign_in
+from edge.domain.training import WithdrawnCopy
 from edge.errors import BadInput, NotFound
 from edge.guards.auth import ApiRequest
 from edge.guards.client_address import client_address
@@ -153,14 +154,14 @@ async def sign_up(
     new, answered = await made_passkey(data.credential, "sign_up", caller, services)
     make = partial(_make, new=new, account_id=answered.account_id, asked=data, caller=caller, services=services)
     try:
-        account, codes, token, takes_back = await services.database.write(make)
+        account, codes, token, withdrawn = await services.database.write(make)
     except KnownPasskey:
         raise not_genuine() from None
     except StillDrawing:
         raise still_drawing() from None
     made = NewAccount(id=account.id, plan=PLAN, recovery_codes=codes)
     brought = caller if data.bring else None
-    return await sign_in_reply(made, token, account, services, brought=brought, takes_back=takes_back)
+    return await sign_in_reply(made, token, account, services, brought=brought, withdrawn=withdrawn)
 
 
 @get("/", responses=api_errors(404))
@@ -224,15 +225,16 @@ def passkey_state(row: PasskeyRow) -> Passkey:
 
 def _make(
     db: Session, new: NewPasskey, account_id: str, asked: SignUp, caller: Caller, services: Services
-) -> tuple[Owner, list[str], str, bool]:
+) -> tuple[Owner, list[str], str, list[WithdrawnCopy]]:
     """Raises KnownPasskey, StillDrawing."""
     keyring, now = services.keyring, services.clock()
     account = add_account(db, PLAN, keyring, now, account_id)
     db.flush()
     add_passkey(db, account, new, asked.label, now)
     codes = new_codes(db, account, keyring, now)
-    takes_back = lift(db, caller, account, keyring) if asked.bring else False
-    return account, codes, add_sign_in(db, account, keyring, now), takes_back
+    kept_for_s = services.training.proofs_kept_for_s
+    withdrawn = lift(db, caller, account, keyring, now, kept_for_s) if asked.bring else []
+    return account, codes, add_sign_in(db, account, keyring, now), withdrawn
 
 
 def account_state(db: Session, account: Owner) -> Account:

@@ -22,6 +22,7 @@ from edge.domain.owner import Caller, Owner, OwnerId
 from edge.domain.passkeys import NotGenuine, challenge_in, credential_id_in, find_passkey, note_signature
 from edge.domain.recovery import count_codes, use_code
 from edge.domain.sign_ins import SignIn, add_sign_in, end_sign_in
+from edge.domain.training import WithdrawnCopy
 from edge.errors import AccountGone, BadInput, NotFound
 from edge.guards.auth import ApiRequest, find_sign_in, sign_in_cookie_name
 from edge.guards.client_address import client_address
@@ -79,12 +80,12 @@ class SignedIn(Struct, frozen=True, kw_only=True):
 
 
 class Entered(Struct, frozen=True):
-    """`takes_back`: copies for training came along, and the account had said no."""
+    """`withdrawn`: copies for training that came along, where the account says no."""
 
     account: Owner
     token: str
     codes_left: int
-    takes_back: bool
+    withdrawn: list[WithdrawnCopy]
 
     def __repr__(self) -> str:
         return "<entered>"
@@ -181,7 +182,7 @@ async def _enter(
         services.known_sign_ins.forget(former.id)
     body = SignedIn(account=entered.account.id, recovery_codes_left=entered.codes_left)
     return await sign_in_reply(
-        body, entered.token, entered.account, services, brought=brought, takes_back=entered.takes_back
+        body, entered.token, entered.account, services, brought=brought, withdrawn=entered.withdrawn
     )
 
 
@@ -192,11 +193,12 @@ def _write(
     account = admit(db)
     if account is None:
         return None
-    takes_back = lift(db, brought, account, services.keyring) if brought else False
+    keyring, now, terms = services.keyring, services.clock(), services.training
+    withdrawn = lift(db, brought, account, keyring, now, terms.proofs_kept_for_s) if brought else []
     if former is not None:
         end_sign_in(db, former.id)
-    token = add_sign_in(db, account, services.keyring, services.clock())
-    return Entered(account, token, count_codes(db, account), takes_back)
+    token = add_sign_in(db, account, keyring, now)
+    return Entered(account, token, count_codes(db, account), withdrawn)
 
 
 sign_in_routes = Router(

@@ -1,5 +1,7 @@
 """What a browser gets when it signs in: a cookie of its own kind; and the end of a session that it brought along."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from litestar import Response
@@ -7,6 +9,8 @@ from litestar.datastructures import Cookie
 
 from edge.domain.owner import Caller, Owner
 from edge.domain.sign_ins import LASTS_S
+from edge.domain.training import WithdrawnCopy, finish_withdrawing
+from edge.errors import DatabaseUnavailable
 from edge.guards.auth import cookie_name, sign_in_cookie_name
 from edge.routes.privacy_me import without
 from edge.services import Services
@@ -15,15 +19,18 @@ BodyT = TypeVar("BodyT")
 
 
 async def sign_in_reply(
-    body: BodyT, token: str, account: Owner, services: Services, *, brought: Caller | None, takes_back: bool
-) -> Response[BodyT]:
-    """`takes_back`: copies for training came along, and the account had said no."""
+    body: BodyT, token: str, account: Owner, services: Services, *, brought: Caller | None,
+    withdrawn: Sequence[WithdrawnCopy],
+) -> Response[BodyT]:  # fmt: skip
+    """`withdrawn`: copies for training that came along to an account that says no. Nothing that fails now takes the
+    reply away, for what it tells is told this once: the sweeper finishes.
+    """
     cookies = [sign_in_cookie(token, services)]
     if brought is not None:
         services.runs.forget(brought.owner)
         cookies.append(without(cookie_name(services.settings), services.settings))
-    if takes_back:
-        await services.deletions.refuse_training(account)
+    with suppress(DatabaseUnavailable):
+        await finish_withdrawing(withdrawn, store=services.store, database=services.database)
     services.known_sign_ins.forget_all_of(account)  # it may have one more viewing secret
     services.known_keys.forget_all_of(account)
     return Response(body, cookies=cookies)

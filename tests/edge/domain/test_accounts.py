@@ -50,7 +50,9 @@ def additions(edge: Edge, account: Owner, session: Caller) -> dict[str, Add]:
         "passkey": partial(add_passkey, account=account, new=PASSKEY, label="a phone", now=now),
         "codes": partial(replace_codes, account=account, keyring=keyring, now=now),
         "key": partial(add_key, account=account, wanted=KEY, keyring=keyring, now=now),
-        "session": partial(lift, session=session, account=account, keyring=keyring),
+        "session": partial(
+            lift, session=session, account=account, keyring=keyring, now=now, proofs_kept_for_s=86_400.0
+        ),
     }
 
 

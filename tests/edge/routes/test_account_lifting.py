@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import zipfile
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import func, select, text
 
-from edge.db.rows import ImageRow, ViewingSecretRow
+from edge.db.database import Database, open_engine
+from edge.db.rows import ConsentRow, ImageRow, ViewingSecretRow
+from edge.domain.lifting import lift
 from edge.domain.owner import Caller, Owner, OwnerId
 from edge.domain.sessions import read_session
+from edge.domain.training import WithdrawnCopy, finish_withdrawals
 from edge.errors import NotReady
+from edge.routes.signed_in import sign_in_reply
 from policies.load import load_policies
 from tests.edge.browsers import Browser, visiting
 from tests.edge.edges import Clock, Edge, make_edge
@@ -129,20 +135,63 @@ async def test_a_no_of_the_session_holds_for_an_account_that_has_said_nothing(br
     assert (await held(browser))["training"] == "deny"
 
 
-async def test_a_no_of_the_account_takes_back_the_copies_that_come_along(tmp_path: Path) -> None:
+@pytest.fixture
+async def copying(tmp_path: Path) -> AsyncIterator[Edge]:
     key = base64.b64encode(X25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
     async with make_edge(tmp_path, Clock(), env={"SFUMATO_TRAINING_KEY": key}).opened() as edge:
-        browser = await visiting(edge)
-        await browser.sign_up()
-        assert (await browser.ask("PUT", "/v1/privacy/training", {"choice": "deny"})).status_code == 200
-        await browser.sign_out()
-        await browser.ask("PUT", "/v1/privacy/training", {"choice": "allow"})
-        await browser.draw()
-        assert len((await held(browser))["copies"]) == 1
-        await browser.sign_in(bring=True)
-        assert len(await images(browser)) == 1
-        assert (await held(browser))["copies"] == []
-        assert await edge.services.store.keys("training/") == []
+        yield edge
+
+
+async def with_a_copy(edge: Edge) -> tuple[Browser, Owner]:
+    """Signed out, of an account that says no, with a picture that may be copied."""
+    browser = await visiting(edge)
+    account = Owner("account", OwnerId((await browser.sign_up()).json()["id"]))
+    assert (await browser.ask("PUT", "/v1/privacy/training", {"choice": "deny"})).status_code == 200
+    await browser.sign_out()
+    await browser.ask("PUT", "/v1/privacy/training", {"choice": "allow"})
+    await browser.draw()
+    assert len((await held(browser))["copies"]) == 1
+    return browser, account
+
+
+async def test_a_no_of_the_account_takes_back_the_copies_that_come_along(copying: Edge) -> None:
+    browser, _ = await with_a_copy(copying)
+    await browser.sign_in(bring=True)
+    assert len(await images(browser)) == 1
+    assert (await held(browser))["copies"] == []
+    assert await copying.services.store.keys("training/") == []
+
+
+async def test_copies_come_along_and_are_taken_back_in_one_transaction_whoever_stops_after_it(copying: Edge) -> None:
+    browser, account = await with_a_copy(copying)
+    services, now = copying.services, copying.clock()
+    session = read_session(browser.cookies["sid"], services.keyring, now)
+    assert session
+    caller = Caller(session.owner, session.viewing_secret, services.anonymous_plan)
+    await services.database.write(lambda db: lift(db, caller, account, services.keyring, now, 86_400.0))
+    owners = await services.database.read(
+        lambda db: db.execute(select(ConsentRow.owner_id, ConsentRow.withdrawn_at)).all()
+    )
+    assert owners == [(None, int(now))]
+    assert await finish_withdrawals(store=services.store, database=services.database) == 1
+    assert await services.store.keys("training/") == []
+
+
+async def test_who_signs_in_gets_the_reply_though_the_copies_are_not_gone_yet(copying: Edge) -> None:
+    """What it tells, such as recovery codes, is told this once."""
+    services = copying.services
+    closed = Database(open_engine(services.settings.database_url))
+    await closed.close()
+    reply = await sign_in_reply(
+        "codes",
+        "sfa_token",
+        Owner("account", OwnerId("0" * 32)),
+        replace(services, database=closed),
+        brought=None,
+        withdrawn=[WithdrawnCopy("0" * 32, "training/x", 0, None)],
+    )
+    assert reply.content == "codes"
+    assert [cookie.value for cookie in reply.cookies] == ["sfa_token"]
 
 
 async def test_brought_secrets_that_open_nothing_any_more_go_where_the_next_comes(browser: Browser, edge: Edge) -> None:
