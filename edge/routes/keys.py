@@ -102,7 +102,7 @@ async def list_keys(caller: GivenCaller, services: GivenServices) -> ApiKeys:
     "/",
     dto=StrictBody[KeyWanted],
     return_dto=None,
-    responses={201: ResponseSpec(ShownKey, generate_examples=False), **api_errors(413, 415)},
+    responses={201: ResponseSpec(ShownKey, generate_examples=False), **api_errors(404, 413, 415)},
 )
 async def create_key(data: JSONBody[KeyWanted], caller: GivenCaller, services: GivenServices) -> Response[ShownKey]:
     now = services.clock()
