@@ -50,7 +50,8 @@ class Engine:
         self._failures = 0  # requests that failed since the last good pass
         self._step_s = 0.0
         self._next_look_s = 0.0
-        self._next_news_s = 0.0
+        self._last_news_s = float("-inf")
+        self._idle_since_s: float | None = None
         self._start_rows = START_ROWS
         self._is_warm = threading.Event()
         self._start_error: Exception | None = None
@@ -127,6 +128,7 @@ class Engine:
             if (older := self._works.pop(request.job_id, None)) is not None:
                 self._scheduler.remove(request.job_id)
                 older.fail(ReplicaLost("the same job came again, and goes on there"))
+            self._rest()
             outlook, giving_way = make_room(self._scheduler, work.demand)
             self._works[request.job_id] = work
             self._scheduler.add(request.job_id, work.demand)
@@ -196,8 +198,18 @@ class Engine:
                 picked = self._scheduler.pick()
                 if picked is not None:
                     return picked, {ticket.request_id: self._works[ticket.request_id] for ticket in picked.tickets}
+                self._idle_since_s = perf_counter()
                 self._lock.wait()
+                self._rest()
+                self._idle_since_s = None
         return None
+
+    def _rest(self) -> None:
+        """With the lock held: the scheduler hears for how long no pass was made."""
+        if self._idle_since_s is not None:
+            now_s = perf_counter()
+            self._scheduler.rested(now_s - self._idle_since_s)
+            self._idle_since_s = now_s
 
     def _tick(self, picked: Pass, works: dict[str, Work]) -> None:
         try:
@@ -296,11 +308,11 @@ class Engine:
         self._next_look_s = now_s + QUEUE_NEWS_S
         with self._lock:
             self._shed(too_late(self._scheduler, lambda request_id: now_s - self._works[request_id].came_s))
-            if now_s >= self._next_news_s:
-                news = self._scheduler.news()
+            news = self._scheduler.news()
+            if now_s - self._last_news_s >= len(news) / NEWS_PER_S:
+                self._last_news_s = now_s
                 for request_id, outlook in news.items():
                     self._works[request_id].tell_place(Queued(*outlook), now_s)
-                self._next_news_s = now_s + len(news) / NEWS_PER_S
 
     def _hand_over(self, finished: list[tuple[Work, int]]) -> None:
         for first in range(0, len(finished), DECODE_ROWS):

@@ -154,6 +154,11 @@ class Scheduler:
             self._finish(ticket)
         return finished
 
+    def rested(self, seconds: float) -> None:
+        """No pass was made for so long: what came lately is no longer what to expect."""
+        for queue in self._classes.values():
+            queue.advance(0.0, seconds)
+
     def did_not_fit(self, tried: Pass) -> None:
         """The pass ran out of memory: no row moved, and the next ones are smaller."""
         self.times.out_of_memory(tried.key, tried.forward_rows)

@@ -53,6 +53,16 @@ def test_a_small_backlog_of_another_class_costs_no_more_than_it_holds():
     assert queue.outlook(demand("anonymous", 50)).eta_s == 54
 
 
+def test_what_came_before_a_rest_is_not_expected_after_it():
+    queue = scheduler()
+    for number in range(60):
+        add(queue, f"p{number}", "paid", 1)
+    step(queue, 60)
+    assert queue.outlook(demand("anonymous", 30)).eta_s > 100
+    queue.rested(3600)
+    assert queue.outlook(demand("anonymous", 30)).eta_s == pytest.approx(30)
+
+
 def test_a_higher_class_that_keeps_coming_is_counted_before_it_has_come():
     queue = scheduler()
     add(queue, "a", "anonymous", 1000)
