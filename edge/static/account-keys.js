@@ -79,7 +79,9 @@ function button(act, label, { id, name }) {
 }
 
 async function act(deed, about) {
+  if (document.body.hasAttribute("aria-busy")) return; // a second press would make a key that nobody sees
   notice.hidden = true;
+  document.body.setAttribute("aria-busy", "true");
   try {
     await deed(about);
   } catch (error) {
@@ -87,6 +89,8 @@ async function act(deed, about) {
     notice.textContent = error.message;
     notice.hidden = false;
     notice.scrollIntoView({ block: "nearest" });
+  } finally {
+    document.body.removeAttribute("aria-busy");
   }
 }
 

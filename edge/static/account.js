@@ -78,6 +78,7 @@ const OF_DEVICES = {
 };
 
 async function act(deed, element) {
+  if (document.body.hasAttribute("aria-busy")) return; // a second press would make what nobody sees
   notice.hidden = true;
   document.body.setAttribute("aria-busy", "true");
   try {
