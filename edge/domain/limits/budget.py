@@ -49,7 +49,8 @@ class Budget:
 
     def settle(self, granted_beyond: int, seen: Standing) -> None:
         """After the store has answered: what was not needed, or comes back, is at hand."""
-        self._seen = seen
+        if self._seen is None or seen.at_ms >= self._seen.at_ms:  # what comes back late was seen long ago
+            self._seen = seen
         if seen.at_ms // MINUTE_MS == self._minute:
             self._left += granted_beyond
 

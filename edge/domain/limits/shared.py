@@ -73,15 +73,17 @@ class SharedLimiter:
             await asyncio.wait([self._sending])
 
     async def _send_all(self) -> None:
-        while self._waiting:
-            calls, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
-            try:
-                await self._soon(self._send(calls))
-            except StoreDown as down:
-                for call in calls:
-                    if not call.answer.done():
-                        call.answer.set_exception(StoreDown(str(down)))
-        self._sending = None
+        try:
+            while self._waiting:
+                calls, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
+                try:
+                    await self._soon(self._send(calls))
+                except StoreDown as down:
+                    for call in calls:
+                        if not call.answer.done():
+                            call.answer.set_exception(StoreDown(str(down)))
+        finally:
+            self._sending = None
 
     async def _send(self, calls: Sequence[_Call]) -> None:
         for _ in range(TRIES):
@@ -149,7 +151,7 @@ class SharedLimiter:
         try:
             async with asyncio.timeout(self._answer_s):
                 await work
-        except (ValkeyError, OSError, TimeoutError) as error:
+        except (ValkeyError, OSError, TimeoutError, msgspec.MsgspecError, ValueError) as error:
             raise StoreDown(f"the counter store does not answer: {type(error).__name__}") from error
 
 
