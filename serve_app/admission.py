@@ -1,7 +1,8 @@
 """Who is let in, and who gives way: a request whose estimate misses its deadline is not drawn for nothing.
 
-Nothing that has begun ever gives way, and nothing of a class before all that waits in the classes below it. Pure
-decisions on the scheduler's estimates; `engine.py` carries them out, and tells whoever it meets.
+What has made a step never gives way. At the door nothing of a class does before all that waits in the classes below it;
+of what waits already, only what would come too late. Pure decisions on the scheduler's estimates; `engine.py` carries
+them out, and tells whoever it meets.
 """
 
 from bisect import bisect_left
