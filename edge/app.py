@@ -19,7 +19,7 @@ from edge.db.migrate import migrate
 from edge.guards.cross_site import RefusesCrossSite
 from edge.guards.envelope import Envelope
 from edge.guards.hosts import RefusesOtherHosts
-from edge.guards.limits import Limits, given_caller
+from edge.guards.limits import STATIC, Limits, given_caller
 from edge.guards.refusals import reply_to_error
 from edge.routes.account import account_routes
 from edge.routes.account_pages import account_pages
@@ -72,7 +72,7 @@ def create_app(services: Services) -> Litestar:
             your_data_routes,
             create_static_files_router(
                 "/static",
-                directories=[HERE / "static"],
+                directories=[STATIC],
                 cache_control=CacheControlHeader(max_age=STATIC_FRESH_S),
                 include_in_schema=False,
             ),

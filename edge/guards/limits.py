@@ -7,6 +7,7 @@ what does not gets to be one request, when its reply leaves. So does a call that
 from collections.abc import Awaitable, Callable, Iterable
 from functools import cache
 from math import ceil
+from pathlib import Path
 
 from litestar import Request
 from litestar.datastructures import State
@@ -31,7 +32,8 @@ CALLER = "caller"
 TAB = "tab"
 PROOF = "sfumato-proof"
 CROWDED_RETRY_S = 5.0  # nobody knows when a job of theirs ends
-UNLIMITED = ("/static/", "/healthz", "/readyz", "/schema")
+STATIC = Path(__file__).parent.parent / "static"
+PROBES_AND_SCHEMA = ("/healthz", "/readyz", "/schema/openapi.json")
 WHOSE = {"network": " from one network", "everyone": " for all callers without an account together"}
 LENGTHS = {MINUTE_MS: "minute", DAY_MS: "day"}
 
@@ -63,16 +65,23 @@ class Tab:
         return limit_headers(self.charge, self._gate.now_ms) if self.charge else []
 
 
+def free_paths() -> frozenset[str]:
+    """What is served without being counted: path for path, so that nothing beside them is free too."""
+    files = (file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*") if file.is_file())
+    return frozenset(PROBES_AND_SCHEMA) | {f"/static/{file}" for file in files}
+
+
 class Limits:
     """A guard for the whole app. Finds out who is asking; `given_caller` hands that on."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._gate = services.gate
+        self._free = free_paths()
 
     def tab(self, scope: Scope) -> Tab | None:
         """Of this call, for nobody known as long as nobody asked who it is; None where nothing is counted."""
-        if scope["path"].startswith(UNLIMITED):
+        if scope["path"] in self._free and scope["method"] in ("GET", "HEAD"):
             return None
         tab: Tab | None = scope["state"].get(TAB)
         if tab is None:

@@ -282,6 +282,27 @@ async def test_probes_and_assets_are_not_limited(tmp_path: Path, path: str) -> N
         assert {(await edge.client.get(path)).status_code for _ in range(10)} == {200}
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/healthz-x"),
+        ("GET", "/readyz/more"),
+        ("GET", "/schemata"),
+        ("GET", "/schema/nothing"),
+        ("GET", "/static/nothing.js"),
+        ("POST", "/static/page.js"),
+        ("DELETE", "/healthz"),
+    ],
+)
+async def test_what_merely_looks_like_a_probe_or_an_asset_counts_as_a_call(
+    tmp_path: Path, method: str, path: str
+) -> None:
+    async with make_edge(tmp_path, Clock(), policies=with_limits(network=2)).opened() as edge:
+        replies = [await edge.client.request(method, path) for _ in range(6)]
+        left = [int(reply.headers["x-ratelimit-remaining-requests"]) for reply in replies]
+        assert left == [3, 2, 1, 0, 0, 0]
+
+
 async def test_guessing_keys_is_limited(tmp_path: Path) -> None:
     async with make_edge(tmp_path, Clock(), policies=with_limits(network=5)).opened() as edge:
         guess = {"authorization": "Bearer sf_live_nothing"}
