@@ -26,7 +26,7 @@ from edge.domain.limits.memory import MemoryLimiter
 from edge.domain.limits.proof import Proofs
 from edge.domain.limits.shared import SharedLimiter
 from edge.domain.limits.steady import SteadyLimiter
-from edge.domain.limits.tries import RECOVERY, SIGN_UPS, Tries
+from edge.domain.limits.tries import Tries, failed_entries, made_accounts
 from edge.domain.page_tokens import PageTokens
 from edge.domain.passkeys import RelyingParty
 from edge.domain.prompts import PromptSealer
@@ -81,8 +81,8 @@ def build_services(
         known_sign_ins=known_sign_ins,
         relying_party=RelyingParty(urlsplit(settings.public_url).hostname or "", settings.public_url),
         challenges=Challenges(keyring, limiter, clock),
-        recovery_tries=Tries(RECOVERY, limiter, clock),
-        sign_up_tries=Tries(SIGN_UPS, limiter, clock),
+        made_accounts=Tries(made_accounts(policies.plans.entry), limiter, clock),
+        failed_entries=Tries(failed_entries(policies.plans.entry), limiter, clock),
         rotation=Rotation(database, policies.retention.classes.session.duration_s, clock),
         prompts=prompts,
         runs=runs,

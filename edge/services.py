@@ -46,8 +46,8 @@ class Services:
     known_sign_ins: KnownSignIns
     relying_party: RelyingParty
     challenges: Challenges
-    recovery_tries: Tries
-    sign_up_tries: Tries
+    made_accounts: Tries
+    failed_entries: Tries
     rotation: Rotation
     prompts: PromptSealer
     runs: Runs

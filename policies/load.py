@@ -19,7 +19,6 @@ from policies.obeyed import OBEYED
 from policies.schema import (
     MAX_KEPT,
     MIN_RETENTION,
-    Allowance,
     Dated,
     Kept,
     Model,
@@ -185,11 +184,12 @@ def _plan_contradictions(policies: Policies) -> Iterator[str]:
 
 def _network_contradictions(plans: PlansPolicy) -> Iterator[str]:
     """A prefix holds all narrower ones: it may not have less than one of them."""
-    networks = plans.networks
-    for narrow, wide in (("ipv6_64", "ipv6_56"), ("ipv6_56", "ipv6_48")):
-        for window in Allowance.__struct_fields__:
-            if getattr(getattr(networks, wide), window) < getattr(getattr(networks, narrow), window):
-                yield f"plans.toml: $.networks.{wide}.{window}: less than {narrow} has"
+    for table, limits in (("networks", plans.networks), ("entry", plans.entry)):
+        for narrow, wide in (("ipv6_64", "ipv6_56"), ("ipv6_56", "ipv6_48")):
+            narrower, wider = getattr(limits, narrow), getattr(limits, wide)
+            for window in wider.__struct_fields__:
+                if getattr(wider, window) < getattr(narrower, window):
+                    yield f"plans.toml: $.{table}.{wide}.{window}: less than {narrow} has"
     if plans.anonymous_budget.share > plans.anonymous_budget.images_per_minute:
         yield "plans.toml: $.anonymous_budget.share: more than all of it"
 

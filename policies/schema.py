@@ -207,6 +207,22 @@ class Networks(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ipv6_48: Allowance
 
 
+class EntryLimits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How many accounts are made, and how many tries to make one or to sign in may fail."""
+
+    accounts_per_day: Count
+    failed_tries_per_minute: Count
+
+
+class Entry(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What bounds the ways into accounts, by the part of the network, as `Networks` has it."""
+
+    ipv4_32: EntryLimits
+    ipv6_64: EntryLimits
+    ipv6_56: EntryLimits
+    ipv6_48: EntryLimits
+
+
 class AnonymousBudget(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What all callers without an account may draw together.
 
@@ -238,6 +254,7 @@ class PlansPolicy(Dated, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     traffic: Annotated[dict[Name, TrafficClass], Meta(min_length=1)]
     networks: Networks
+    entry: Entry
     anonymous_budget: AnonymousBudget
     plans: Annotated[dict[Name, Plan], Meta(min_length=1)]
 

@@ -8,11 +8,16 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from litestar.types import Scope
 
-from edge.domain.limits.networks import Address
+from edge.domain.limits.networks import Address, Network, networks_of
+from edge.settings import Settings
 
 Networks = Sequence[IPv4Network | IPv6Network]
 
 FORWARDED_FOR = b"x-forwarded-for"
+
+
+def caller_networks(scope: Scope, settings: Settings) -> tuple[Network, ...]:
+    return networks_of(client_address(scope, settings.trusted_proxies))
 
 
 def client_address(scope: Scope, trusted: Networks) -> Address | None:

@@ -17,13 +17,12 @@ from litestar.params import SkipValidation
 from litestar.types import Scope
 
 from edge.domain.limits.gate import PICTURES, REQUESTS, Asker, Charge, Gate
-from edge.domain.limits.networks import networks_of
 from edge.domain.limits.windows import DAY_MS, MINUTE_MS, Standing, Window
 from edge.domain.owner import Caller
 from edge.domain.run import Run
 from edge.errors import RateLimited, Refusal
 from edge.guards.auth import ApiRequest, provide_caller
-from edge.guards.client_address import client_address
+from edge.guards.client_address import caller_networks
 from edge.guards.cross_site import Connection
 from edge.services import Services
 
@@ -85,8 +84,8 @@ class Limits:
             return None
         tab: Tab | None = scope["state"].get(TAB)
         if tab is None:
-            address = client_address(scope, self._services.settings.trusted_proxies)
-            tab = scope["state"][TAB] = Tab(self._gate, Asker(None, None, networks_of(address)))
+            nobody = Asker(None, None, caller_networks(scope, self._services.settings))
+            tab = scope["state"][TAB] = Tab(self._gate, nobody)
         return tab
 
     async def __call__(self, connection: Connection, handler: BaseRouteHandler) -> None:

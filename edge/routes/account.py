@@ -18,7 +18,6 @@ from edge.db.rows import AccountRow, PasskeyRow
 from edge.domain.accounts import add_account
 from edge.domain.challenges import Answered, Purpose
 from edge.domain.lifting import StillDrawing, lift
-from edge.domain.limits.networks import networks_of
 from edge.domain.owner import Caller, Owner
 from edge.domain.passkeys import (
     KnownPasskey,
@@ -33,7 +32,7 @@ from edge.domain.sign_ins import add_sign_in
 from edge.domain.training import WithdrawnCopy
 from edge.errors import BadInput, NotFound
 from edge.guards.auth import ApiRequest
-from edge.guards.client_address import client_address
+from edge.guards.client_address import caller_networks
 from edge.guards.scopes import needs
 from edge.routes.deletion import Deleted
 from edge.routes.documented import api_errors
@@ -149,16 +148,17 @@ async def sign_up(
     """Makes an account with its first passkey, and signs this browser in by a cookie; one network makes a few a day."""
     if caller.owner.kind == "account":
         raise BadInput("this browser is signed in already: sign out first")
-    address = client_address(request.scope, services.settings.trusted_proxies)
-    await services.sign_up_tries.count(networks_of(address))
-    new, answered = await made_passkey(data.credential, "sign_up", caller, services)
-    make = partial(_make, new=new, account_id=answered.account_id, asked=data, caller=caller, services=services)
-    try:
-        account, codes, token, withdrawn = await services.database.write(make)
-    except KnownPasskey:
-        raise not_genuine() from None
-    except StillDrawing:
-        raise still_drawing() from None
+    networks = caller_networks(request.scope, services.settings)
+    async with services.failed_entries.counting_failure(networks):
+        new, answered = await made_passkey(data.credential, "sign_up", caller, services)
+        make = partial(_make, new=new, account_id=answered.account_id, asked=data, caller=caller, services=services)
+        try:
+            async with services.made_accounts.counting_success(networks):
+                account, codes, token, withdrawn = await services.database.write(make)
+        except KnownPasskey:
+            raise not_genuine() from None
+        except StillDrawing:
+            raise still_drawing() from None
     made = NewAccount(id=account.id, plan=PLAN, recovery_codes=codes)
     brought = caller if data.bring else None
     return await sign_in_reply(made, token, account, services, brought=brought, withdrawn=withdrawn)

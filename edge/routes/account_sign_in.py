@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 from edge.db.rows import PasskeyRow
 from edge.domain.accounts import hold_account
 from edge.domain.lifting import StillDrawing, lift
-from edge.domain.limits.networks import networks_of
 from edge.domain.owner import Caller, Owner, OwnerId
 from edge.domain.passkeys import NotGenuine, challenge_in, credential_id_in, find_passkey, note_signature
 from edge.domain.recovery import count_codes, use_code
@@ -25,7 +24,7 @@ from edge.domain.sign_ins import SignIn, add_sign_in, end_sign_in
 from edge.domain.training import WithdrawnCopy
 from edge.errors import AccountGone, BadInput, NotFound
 from edge.guards.auth import ApiRequest, find_sign_in, sign_in_cookie_name
-from edge.guards.client_address import client_address
+from edge.guards.client_address import caller_networks
 from edge.guards.scopes import needs
 from edge.routes.account import Encoded, not_genuine, still_drawing
 from edge.routes.documented import api_errors
@@ -105,9 +104,10 @@ class SignedOut(Struct, frozen=True, kw_only=True):
 async def sign_in(
     data: JSONBody[SignInWanted], request: ApiRequest, caller: GivenCaller, services: GivenServices
 ) -> Response[SignedIn]:
-    passkey, sign_count = await _signed(data.credential, caller, services)
-    admit = partial(_owner_of, passkey=passkey, sign_count=sign_count, now=services.clock())
-    return await _enter(admit, not_genuine(), data.bring, request, caller, services)
+    async with services.failed_entries.counting_failure(caller_networks(request.scope, services.settings)):
+        passkey, sign_count = await _signed(data.credential, caller, services)
+        admit = partial(_owner_of, passkey=passkey, sign_count=sign_count, now=services.clock())
+        return await _enter(admit, not_genuine(), data.bring, request, caller, services)
 
 
 @post(
@@ -120,11 +120,10 @@ async def recover(
     data: JSONBody[CodeGiven], request: ApiRequest, caller: GivenCaller, services: GivenServices
 ) -> Response[SignedIn]:
     """Signs in by a recovery code, which is used up. Make a passkey next."""
-    address = client_address(request.scope, services.settings.trusted_proxies)
-    await services.recovery_tries.count(networks_of(address))
     refused = BadInput(NO_SUCH_CODE, param="code", code="sign_in_failed")
     use = partial(use_code, code=data.code, keyring=services.keyring)
-    return await _enter(use, refused, data.bring, request, caller, services)
+    async with services.failed_entries.counting_failure(caller_networks(request.scope, services.settings)):
+        return await _enter(use, refused, data.bring, request, caller, services)
 
 
 @delete("/sign-in", status_code=200, responses=api_errors(404))

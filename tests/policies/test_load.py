@@ -174,6 +174,12 @@ def test_a_wrong_value_is_refused_with_its_path(directory: Path, edit: Edit, nam
             "images_per_minute = 100",
             "networks.ipv6_56.images_per_minute: less",
         ),
+        (
+            "plans.toml",
+            "failed_tries_per_minute = 250",
+            "failed_tries_per_minute = 99",
+            "$.entry.ipv6_48.failed_tries_per_minute: less than ipv6_56 has",
+        ),
         ("plans.toml", "share = 20", "share = 3001", "$.anonymous_budget.share: more than all of it"),
         ("plans.toml", "max_pixels = 1_048_576", "max_pixels = 4", "$.plans.anonymous.max_pixels: less than 256x256"),
         ("plans.toml", "max_steps = 50", "max_steps = 3", "$.plans.anonymous.max_steps: less than the"),

@@ -1,9 +1,13 @@
-"""How often something is tried from one part of the network, whoever it would be for.
+"""Ways into accounts, counted by the part of the network that they are tried from, whoever they would be for.
 
-For what a new session must not escape: it costs nothing to have another one.
+For what a new session must not escape: it costs nothing to have another one. The numbers are of `plans.toml`. Made
+accounts count for a day; what fails costs work alone, so it counts for a minute: nobody's failures keep others out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from math import ceil
 
 from msgspec import Struct
 
@@ -11,6 +15,7 @@ from edge.domain.limits.limiter import Ask, Limiter, Take
 from edge.domain.limits.networks import Network
 from edge.domain.limits.windows import DAY_MS, MINUTE_MS, Window
 from edge.errors import RateLimited
+from policies.schema import Entry
 
 
 class TryLimit(Struct, frozen=True):
@@ -22,18 +27,17 @@ class TryLimit(Struct, frozen=True):
     refusal: str
 
 
-RECOVERY = TryLimit(  # for the work alone: a code is a hundred random bits
-    "recovery-per-ten-minutes",
-    10 * MINUTE_MS,
-    {"ipv4_32": 200, "ipv6_64": 100, "ipv6_56": 400, "ipv6_48": 1_000},
-    "too many recovery codes were tried from one network",
-)
-SIGN_UPS = TryLimit(  # each account may ask for more than a session may, and counts by itself alone
-    "sign-ups-per-day",
-    DAY_MS,
-    {"ipv4_32": 40, "ipv6_64": 20, "ipv6_56": 40, "ipv6_48": 100},
-    "too many accounts were made from one network today; drawing needs none",
-)
+def made_accounts(entry: Entry) -> TryLimit:
+    """Each may ask for more than a session may, and counts by itself alone."""
+    most = {level: getattr(entry, level).accounts_per_day for level in entry.__struct_fields__}
+    refusal = "as many accounts were made from this network as may be in a day; drawing needs none"
+    return TryLimit("accounts-per-day", DAY_MS, most, refusal)
+
+
+def failed_entries(entry: Entry) -> TryLimit:
+    most = {level: getattr(entry, level).failed_tries_per_minute for level in entry.__struct_fields__}
+    refusal = "too many tries to make an account or to sign in have just failed in this network"
+    return TryLimit("failed-entries-per-minute", MINUTE_MS, most, refusal)
 
 
 class Tries:
@@ -43,10 +47,30 @@ class Tries:
         self._limiter = limiter
         self._clock = clock
 
-    async def count(self, networks: Sequence[Network]) -> None:
-        """One more. Raises RateLimited, and counts nothing then."""
+    @asynccontextmanager
+    async def counting_success(self, networks: Sequence[Network]) -> AsyncGenerator[None]:
+        """What is inside counts unless it raises. Raises RateLimited before it, and counts nothing then."""
+        give_back = await self._take(networks)
+        is_done = False
+        try:
+            yield
+            is_done = True
+        finally:
+            if not is_done:
+                await give_back()
+
+    @asynccontextmanager
+    async def counting_failure(self, networks: Sequence[Network]) -> AsyncGenerator[None]:
+        """What is inside counts while it is tried, and from then on where it raises. Raises RateLimited before it."""
+        give_back = await self._take(networks)
+        yield
+        await give_back()
+
+    async def _take(self, networks: Sequence[Network]) -> Callable[[], Awaitable[None]]:
         takes = tuple(Take(network.subject, self._windows[network.level], 1) for network in networks)
-        answer = await self._limiter.take(Ask(int(self._clock() * 1000), takes))
+        ask = Ask(int(self._clock() * 1000), takes)
+        answer = await self._limiter.take(ask)
         if not answer.is_admitted:
-            wait_ms = max(standing.wait_ms(1) for standing in answer.standings)
-            raise RateLimited(self._refusal, retry_after_s=max(1.0, wait_ms / 1000))
+            wait_s = max(1, ceil(max(standing.wait_ms(1) for standing in answer.standings) / 1000))
+            raise RateLimited(f"{self._refusal}; there is room again in {wait_s} s", retry_after_s=wait_s)
+        return partial(self._limiter.give_back, ask, takes, is_local=answer.is_local)

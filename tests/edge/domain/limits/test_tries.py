@@ -4,16 +4,24 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from itertools import islice
 
+import msgspec
 import pytest
 
 from edge.domain.limits.memory import MemoryLimiter
 from edge.domain.limits.networks import Address, networks_of
-from edge.domain.limits.tries import RECOVERY, SIGN_UPS, Tries, TryLimit
+from edge.domain.limits.tries import Tries, TryLimit, failed_entries, made_accounts
 from edge.errors import RateLimited
+from policies.load import load_policies
 from tests.edge.edges import Clock
 
-LIMITS = [RECOVERY, SIGN_UPS]
+ENTRY = load_policies().plans.entry
+LIMITS = [failed_entries(ENTRY), made_accounts(ENTRY)]
 PREFIX = 0x2001_0DB8 << 96
+HOME = networks_of(IPv4Address("203.0.113.9"))
+
+
+class WentWrong(Exception):
+    """What was tried."""
 
 
 def addresses_in(level: str) -> Iterator[Address]:
@@ -30,10 +38,16 @@ def addresses_in(level: str) -> Iterator[Address]:
 
 async def admits(tries: Tries, address: Address) -> bool:
     try:
-        await tries.count(networks_of(address))
+        async with tries.counting_success(networks_of(address)):
+            return True
     except RateLimited:
         return False
-    return True
+
+
+async def fails(tries: Tries) -> None:
+    with pytest.raises(WentWrong):
+        async with tries.counting_failure(HOME):
+            raise WentWrong
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=[limit.name for limit in LIMITS])
@@ -48,13 +62,43 @@ async def test_each_prefix_has_a_number_of_its_own(limit: TryLimit, level: str) 
 @pytest.mark.parametrize("limit", LIMITS, ids=[limit.name for limit in LIMITS])
 async def test_the_one_too_many_reads_when_there_is_room_and_finds_it_then(limit: TryLimit) -> None:
     clock = Clock()
-    tries, networks = Tries(limit, MemoryLimiter(), clock), networks_of(IPv4Address("203.0.113.9"))
+    tries = Tries(limit, MemoryLimiter(), clock)
     for _ in range(limit.most["ipv4_32"]):
-        await tries.count(networks)
+        assert await admits(tries, IPv4Address("203.0.113.9"))
     with pytest.raises(RateLimited, match=limit.refusal) as refused:
-        await tries.count(networks)
+        async with tries.counting_success(HOME):
+            raise AssertionError
     assert refused.value.retry_after_s is not None
+    assert f"in {refused.value.retry_after_s:g} s" in refused.value.message
     clock.advance(refused.value.retry_after_s - 1)
     assert not await admits(tries, IPv4Address("203.0.113.9"))
     clock.advance(2)
-    await tries.count(networks)
+    assert await admits(tries, IPv4Address("203.0.113.9"))
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=[limit.name for limit in LIMITS])
+async def test_each_counts_what_it_is_for_and_gives_the_rest_back(limit: TryLimit) -> None:
+    most = limit.most["ipv4_32"]
+    successes, failures = (Tries(limit, MemoryLimiter(), Clock()) for _ in range(2))
+    for _ in range(2 * most):
+        async with failures.counting_failure(HOME):
+            pass
+        with pytest.raises(WentWrong):
+            async with successes.counting_success(HOME):
+                raise WentWrong
+    for _ in range(most):
+        await fails(failures)
+        assert await admits(successes, IPv4Address("203.0.113.9"))
+    with pytest.raises(RateLimited):
+        await fails(failures)
+    assert not await admits(successes, IPv4Address("203.0.113.9"))
+
+
+async def test_what_is_being_tried_counts_until_it_went_well() -> None:
+    """So many at the same moment are no way around."""
+    limit = msgspec.structs.replace(LIMITS[0], most={"ipv4_32": 1})
+    tries = Tries(limit, MemoryLimiter(), Clock())
+    async with tries.counting_failure(HOME):
+        with pytest.raises(RateLimited):
+            await fails(tries)
+    await fails(tries)
