@@ -12,6 +12,7 @@ Within a class the tenants share: `traffic.py` keeps its rows in the order in wh
 No torch, no asyncio, no clock: durations are told, so a simulator drives this same object on a virtual clock.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,6 +23,8 @@ from serve_app.step_times import StepTimes, latent_area
 from serve_app.traffic import Demand, Ticket, Traffic
 
 ROUNDS = 4  # of an estimate that comes down to its value
+PATIENCE_STEPS = 4  # of one row: what a class with bounded steps waits for the end of a lower one's pass
+EXPECTED_S = 60.0  # so long after its last pass such a class may come again at any moment
 
 
 @dataclass(slots=True, frozen=True)
@@ -72,8 +75,7 @@ class Scheduler:
     def __init__(self, times: StepTimes) -> None:
         self.times = times
         self._classes: dict[str, Traffic] = {}
-        self._requests: dict[str, list[Ticket]] = {}
-        self._begun: set[str] = set()  # of these, those of which a row has moved
+        self._rows_of: Counter[BatchKey] = Counter()  # forward rows that are here
         self._level = 0.0  # `served` of the class whose pass was the last: no class that comes back stands before it
         self._sequence = 0
 
@@ -99,29 +101,25 @@ class Scheduler:
             for index in range(demand.rows)
         ]
         self._sequence += demand.rows
+        self._rows_of[demand.key] += demand.rows * demand.forward_rows
         queue.enter(tickets)
-        self._requests[request_id] = list(tickets)
         return tickets
 
     def remove(self, request_id: str) -> list[Ticket]:
         """Cancel: the rows of the request that were not finished leave at once, and their tenant is not charged."""
-        tickets = self._requests.pop(request_id, [])
-        self._begun.discard(request_id)
-        if tickets:
-            queue = self._class_of(tickets[0].turn)
-            queue.refund(tickets)
-            for ticket in tickets:
-                queue.leave(ticket)
+        tickets = [ticket for queue in self._classes.values() for ticket in queue.cancel(request_id)]
+        for ticket in tickets:
+            self._rows_of[ticket.key] -= ticket.forward_rows
         return tickets
 
     def pick(self) -> Pass | None:
-        """The next pass, or None when no row waits. Choosing changes nothing: `done` or `did_not_fit` follows."""
+        """The next pass, or None when no row waits. Its requests have begun; `done` or `did_not_fit` follows."""
         waiting = [queue for queue in self._classes.values() if queue.tickets]
         if not waiting:
             return None
         waiting.sort(key=lambda queue: (queue.served, -queue.weight))
         lead = waiting[0].tickets[0]
-        limit = max(self.times.batch_rows(lead.key), lead.forward_rows)
+        limit = max(self._batch_rows(lead.key, waiting[0]), lead.forward_rows)
         chosen: list[Ticket] = []
         rows_of: dict[int, int] = {}
         for number, queue in enumerate(waiting):
@@ -136,6 +134,8 @@ class Scheduler:
                     break
                 chosen.append(ticket)
                 rows_of = proposed
+        for ticket in chosen:
+            self._class_of(ticket.turn).begun.add(ticket.request_id)
         return Pass(lead.key, chosen)
 
     def done(self, made: Pass, seconds: float) -> list[Ticket]:
@@ -144,14 +144,9 @@ class Scheduler:
         self._level = max(self._level, self._class_of(made.tickets[0].turn).served)
         for traffic, queue in self._classes.items():
             queue.advance(sum(t.work for t in made.tickets if t.turn.traffic == traffic), seconds)
-        known = [ticket for ticket in made.tickets if self._is_known(ticket)]
-        for ticket in known:
-            ticket.started = True
-            ticket.steps_left -= 1
-            self._begun.add(ticket.request_id)
-        finished = [ticket for ticket in known if not ticket.steps_left]
+        finished = [ticket for ticket in made.tickets if self._class_of(ticket.turn).moved(ticket)]
         for ticket in finished:
-            self._finish(ticket)
+            self._rows_of[ticket.key] -= ticket.forward_rows
         return finished
 
     def rested(self, seconds: float) -> None:
@@ -162,37 +157,39 @@ class Scheduler:
     def did_not_fit(self, tried: Pass) -> None:
         """The pass ran out of memory: no row moved, and the next ones are smaller."""
         self.times.out_of_memory(tried.key, tried.forward_rows)
+        for ticket in tried.tickets:
+            queue = self._class_of(ticket.turn)
+            if not any(row.started for row in queue.requests.get(ticket.request_id, ())):
+                queue.begun.discard(ticket.request_id)
 
     def outlook(self, demand: Demand, without: Collection[str] = ()) -> Outlook:
         """Of a request that would come now, if those of lower classes in `without` were not here."""
         queue = self._class_of(demand.turn)
-        first_tag = queue.tag_of_new(demand.turn.tenant) + demand.row_work
-        last_tag = first_tag + demand.row_work * (demand.rows - 1)
-        ahead = [ticket for ticket in queue.tickets if ticket.finish_tag <= last_tag]
-        waiting = {ticket.request_id for ticket in ahead if ticket.finish_tag <= first_tag}
-        work = sum(ticket.work_left for ticket in ahead) + demand.row_work * demand.rows
-        pace = self._pace(demand.key, self._rows_here(demand.key) + demand.rows * demand.forward_rows)
-        eta_s = _eta_s(work, demand.steps, pace, self._rivals(queue, without))
-        return Outlook(len(waiting - self._begun), eta_s)
+        position, work = queue.ahead(demand)
+        pace = self._pace(demand.key, queue, self._rows_of[demand.key] + demand.rows * demand.forward_rows)
+        work += demand.row_work * demand.rows
+        return Outlook(position, _eta_s(work, demand.steps, pace, self._rivals(queue, without)))
 
     def alone_s(self, demand: Demand) -> float:
         """Seconds that the request would take with the machine to itself."""
-        pace = self._pace(demand.key, demand.rows * demand.forward_rows)
+        rows = demand.rows * demand.forward_rows
+        step_s = self.times.predict(demand.key, min(self.times.batch_rows(demand.key), rows))
+        pace = _Pace(step_s, self.times.rows_per_s(demand.key) * latent_area(demand.key))
         return _eta_s(demand.row_work * demand.rows, demand.steps, pace, [])
 
     def news(self, without: Collection[str] = ()) -> dict[str, Outlook]:
         """For every request that has not begun, if those of `without` were not here. One walk over the rows: thousands
         may wait."""
-        paces = {key: self._pace(key, self._rows_here(key)) for key in {ticket.key for ticket in self._tickets()}}
         news: dict[str, Outlook] = {}
         for queue in self._classes.values():
+            paces = {key: self._pace(key, queue, rows) for key, rows in self._rows_of.items() if rows}
             rivals = self._rivals(queue, without)
             work, waiting = 0.0, 0
             for ticket in queue.tickets:
                 if ticket.request_id in without:
                     continue
                 work += ticket.work_left
-                if ticket.request_id in self._begun:
+                if ticket.request_id in queue.begun:
                     continue
                 known = news.get(ticket.request_id)
                 position = waiting if known is None else known.position
@@ -203,12 +200,11 @@ class Scheduler:
 
     def waiting(self) -> list[Waiting]:
         """All that has not begun, in the order in which it gives way: the lowest class first, of each the newest."""
-        found = [
-            Waiting(request_id, tickets[0].turn, self._class_of(tickets[0].turn).weight)
-            for request_id, tickets in reversed(self._requests.items())
-            if request_id not in self._begun
+        return [
+            Waiting(request_id, turn, queue.weight)
+            for queue in sorted(self._classes.values(), key=lambda queue: queue.weight)
+            for request_id, turn in queue.waiting()
         ]
-        return sorted(found, key=lambda each: each.weight)
 
     @property
     def waiting_rows(self) -> int:
@@ -237,37 +233,31 @@ class Scheduler:
                 return False
         return True
 
+    def _batch_rows(self, key: BatchKey, queue: Traffic) -> int:
+        """Rows of a pass of this class. While a class above it comes whose steps are bounded, a pass is short enough
+        that whoever comes of that class does not wait long for its end."""
+        rows = self.times.batch_rows(key)
+        if any(other.weight > queue.weight and _is_expected(other) for other in self._classes.values()):
+            rows = self.times.rows_within(key, PATIENCE_STEPS * self.times.predict(key, 1), rows)
+        return rows
+
     def _rivals(self, queue: Traffic, without: Collection[str]) -> list[_Rival]:
         """Of lower classes only what is here counts: what comes of them meets a door that knows of this."""
         return [
             _Rival(
                 weight=other.weight / queue.weight,
-                work=sum(ticket.work_left for ticket in other.tickets if ticket.request_id not in without),
+                work=other.work_without(without),
                 per_s=other.per_s if other.weight > queue.weight else 0.0,
             )
             for other in self._classes.values()
             if other is not queue and (other.tickets or other.per_s)
         ]
 
-    def _pace(self, key: BatchKey, rows: int) -> _Pace:
-        """With so many forward rows to fill the passes."""
-        step_s = self.times.predict(key, min(self.times.batch_rows(key), rows))
-        return _Pace(step_s, self.times.rows_per_s(key) * latent_area(key))
-
-    def _rows_here(self, key: BatchKey) -> int:
-        return sum(ticket.forward_rows for ticket in self._tickets() if ticket.key == key)
-
-    def _is_known(self, ticket: Ticket) -> bool:
-        """False when its request was cancelled while the pass ran."""
-        return ticket in self._requests.get(ticket.request_id, ())
-
-    def _finish(self, ticket: Ticket) -> None:
-        self._class_of(ticket.turn).leave(ticket)
-        rest = self._requests[ticket.request_id]
-        rest.remove(ticket)
-        if not rest:
-            del self._requests[ticket.request_id]
-            self._begun.discard(ticket.request_id)
+    def _pace(self, key: BatchKey, queue: Traffic, rows: int) -> _Pace:
+        """Of this class, with so many forward rows to fill the passes."""
+        best = self._batch_rows(key, queue)
+        work_per_s = best / self.times.predict(key, best) * latent_area(key)
+        return _Pace(self.times.predict(key, min(best, rows)), work_per_s)
 
 
 def _eta_s(work: float, steps: int, pace: _Pace, rivals: Collection[_Rival]) -> float:
@@ -278,3 +268,7 @@ def _eta_s(work: float, steps: int, pace: _Pace, rivals: Collection[_Rival]) -> 
         until_s = total / pace.work_per_s
         total = work + sum(min(work * rival.weight, rival.work + rival.per_s * until_s) for rival in rivals)
     return max(steps * pace.step_s, total / pace.work_per_s)
+
+
+def _is_expected(queue: Traffic) -> bool:
+    return queue.max_step_slowdown is not None and queue.unserved_s < EXPECTED_S

@@ -114,6 +114,10 @@ class StepTimes:
         # rows with guidance may leave one place free
         return None if measured.knows(larger) or measured.knows(larger - 1) else larger
 
+    def rows_within(self, key: BatchKey, seconds: float, limit: int) -> int:
+        """The largest size up to `limit` whose pass takes no longer, or 1."""
+        return next((rows for rows in range(limit, 1, -1) if self.predict(key, rows) <= seconds), 1)
+
     def rows_per_s(self, key: BatchKey) -> float:
         rows = self.batch_rows(key)
         return rows / self.predict(key, rows)

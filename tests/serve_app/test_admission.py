@@ -129,6 +129,32 @@ def test_whoever_would_come_too_late_gives_way_the_newest_first_so_that_the_othe
     assert too_late(queue, lambda name: 60.0 if name == "first" else 0.0) == ["third"]
 
 
+def test_late_paid_work_costs_waiting_anonymous_work_and_stays():
+    queue = scheduler()
+    for name in ("old", "new", "newest"):
+        add(queue, name, "anonymous", 5, deadline_s=1000)
+    add(queue, "p", "paid", 80, deadline_s=100)
+    assert too_late(queue, lambda _: 0.0) == []
+    assert too_late(queue, lambda name: 13.0 if name == "p" else 0.0) == ["newest", "new"]
+
+
+def test_paid_work_that_nothing_can_save_goes_and_costs_nobody_else():
+    queue = scheduler()
+    for name in ("old", "new"):
+        add(queue, name, "anonymous", 5, deadline_s=1000)
+    add(queue, "first", "paid", 50, deadline_s=100)
+    add(queue, "second", "paid", 60, deadline_s=105)
+    assert too_late(queue, lambda _: 0.0) == ["second"]
+
+
+def test_what_is_in_its_first_pass_gives_way_no_more():
+    queue = scheduler()
+    add(queue, "a", "anonymous", 40, deadline_s=50)
+    assert queue.pick() is not None
+    assert queue.waiting() == []
+    assert too_late(queue, lambda _: 49.0) == []
+
+
 def test_what_has_begun_is_drawn_to_its_end_however_late():
     queue = scheduler()
     add(queue, "a", "anonymous", 40, deadline_s=50)
@@ -184,7 +210,7 @@ def test_no_class_ever_gives_way_while_a_lower_one_waits_and_whatever_is_let_in_
 
 @settings(deadline=None, max_examples=100)
 @given(arrivals, st.integers(0, 2**32))
-def test_of_those_who_would_be_late_the_newest_of_the_lowest_class_go_and_then_nobody_is(
+def test_whoever_is_late_costs_the_lower_classes_first_and_then_nobody_is_late(
     wanted: list[tuple[str, str, int, int, int, int]], seed: int
 ):
     queue, chance = scheduler(), random.Random(seed)
@@ -199,12 +225,16 @@ def test_of_those_who_would_be_late_the_newest_of_the_lowest_class_go_and_then_n
         news = queue.news(without)
         return {name for name, outlook in news.items() if waited[name] + outlook.eta_s > deadlines[name]}
 
-    before, were_late = queue.waiting(), late()
+    weight_of = {each.request_id: each.weight for each in queue.waiting()}
+    were_late = late()
     gone = too_late(queue, lambda name: waited[name])
-    assert set(gone) <= were_late
-    assert_in_order([each for each in before if each.request_id in were_late], gone)
+    assert bool(gone) == bool(were_late)
     assert not late(gone)
-    assert not gone or late(gone[:-1]), "as few as will do"
+    if gone:
+        highest = max(weight_of[name] for name in were_late)
+        lower = {name for name, weight in weight_of.items() if weight < highest}
+        assert max(weight_of[name] for name in gone) <= highest
+        assert set(gone) - lower <= late(lower), "of the highest class only what nobody else's leaving would save"
 
 
 def assert_in_order(waiting: list[Waiting], gone: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import sys
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from serve_app.contract import Turn
 from serve_app.pipelines.pipeline import BatchKey
-from serve_app.scheduler import Pass, Scheduler
+from serve_app.scheduler import EXPECTED_S, PATIENCE_STEPS, Pass, Scheduler
 from serve_app.step_times import StepTimes, ladder
 from serve_app.traffic import Demand
 
@@ -136,9 +137,34 @@ def test_a_class_that_was_away_is_owed_nothing():
     run(queue, 400)
     for number in range(200):
         queue.add(f"free{number}", demand(f"f{number}", steps=28))
-    passes = run(queue, 90)
-    led = sum(picked.tickets[0].turn.traffic == "anonymous" for picked in passes)
-    assert 5 <= led <= 15
+    rows = Counter(ticket.turn.traffic for picked in run(queue, 90) for ticket in picked.tickets)
+    assert 0.5 / 9 <= rows["anonymous"] / rows.total() <= 1.5 / 9
+
+
+def test_a_paid_row_does_not_wait_long_for_the_end_of_anothers_pass():
+    queue = scheduler()
+    for number in range(40):
+        queue.add(f"free{number}", demand(f"f{number}", steps=100))
+    free = run(queue, 1)[0]
+    assert free.forward_rows == MAX_ROWS, "while nobody pays"
+    queue.add("paid", demand("p", "paid", steps=4))
+    run(queue, 10)
+    assert "paid" not in queue.news()
+    after = [seconds(picked.forward_rows) for picked in run(queue, 20)]
+    assert max(after) <= PATIENCE_STEPS * seconds(1)
+    queue.rested(EXPECTED_S)
+    assert run(queue, 1)[0].forward_rows == MAX_ROWS
+
+
+def test_rows_that_did_not_fit_have_not_begun():
+    queue = scheduler()
+    queue.add("a", demand("a"))
+    queue.add("b", demand("b"))
+    tried = queue.pick()
+    assert tried is not None
+    assert queue.news() == {}
+    queue.did_not_fit(tried)
+    assert set(queue.news()) == {"a", "b"}
 
 
 def test_a_cancelled_request_is_in_no_later_pass():
@@ -266,6 +292,18 @@ def test_news_for_all_who_wait_cost_one_walk():
         return calls_of(queue.news)
 
     assert calls(1000) < 2.2 * calls(500)
+
+
+def test_whoever_comes_at_the_end_of_a_long_queue_costs_no_walk():
+    def calls(waiting: int) -> int:
+        queue = scheduler()
+        for number in range(waiting):
+            queue.add(f"r{number}", demand(f"t{number}"))
+        run(queue, 1)
+        coming = demand("last")
+        return calls_of(lambda: (queue.outlook(coming), queue.add("last", coming), queue.remove("last")))
+
+    assert calls(2000) < 1.2 * calls(500)
 
 
 def calls_of(work: Callable[[], object]) -> int:
