@@ -1,10 +1,7 @@
-"""The engine with a pipeline that counts: what callers hear, what is stored, and who pays for whose mistake."""
+"""The engine with a pipeline that counts: what callers hear and what is stored."""
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,91 +10,18 @@ from serve_app.contract import (
     WIRE_VERSION,
     Event,
     Failed,
-    GenerateRequest,
     Image,
     Preview,
     Prompt,
     Queued,
-    Slot,
     Step,
     StoreOrder,
     Succeeded,
     Turn,
 )
-from serve_app.delivery import Delivery
-from serve_app.engine import Engine
-from serve_app.errors import EngineFailed, ModelUnavailable
-from serve_app.marks import xmp_packet
-from serve_app.pipelines.pipeline import RowSpec
-from serve_app.step_times import StepTimes
-from serve_app.storage.directory import DirectoryStore
+from serve_app.errors import ModelUnavailable
 from serve_app.storage.sealing import unseal
-from tests.serve_app.counting_pipeline import CountingPipeline
-
-MODEL = "counting"
-USUAL = RowSpec("", "", seed=999, steps=4, guidance=1.0, width_px=64, height_px=64)
-SECRET = b"\x05" * 32
-
-
-class Rig:
-    """An engine, its pipeline and its store, served until the test ends."""
-
-    def __init__(self, directory: Path, usual: RowSpec = USUAL, times: StepTimes | None = None) -> None:
-        self.pipeline = CountingPipeline()
-        self.store = DirectoryStore(directory)
-        delivery = Delivery(self.pipeline, self.store, xmp_packet("test", "1"))
-        times = times or StepTimes(max_forward_rows=8, max_step_s=1.0)
-        self.engine = Engine(MODEL, self.pipeline, delivery, times, usual)
-
-    def start(self) -> None:
-        self.engine.start()
-        self.pipeline.passes.clear()
-        self.pipeline.inside.clear()
-
-    async def run(self, request: GenerateRequest) -> list[Event]:
-        return [event async for event in self.engine.generate(request)]
-
-    async def hold(self) -> None:
-        """The next step does not end until `pipeline.gate` is set."""
-        self.pipeline.gate.clear()
-        self.pipeline.inside.clear()
-
-    async def is_inside_a_step(self) -> None:
-        assert await asyncio.to_thread(self.pipeline.inside.wait, 10)
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    rig = Rig(tmp_path / "objects")
-    rig.start()
-    yield rig
-    rig.pipeline.gate.set()
-    await rig.engine.close()
-
-
-def request(job_id: str = "gen_1", **changes: Any) -> GenerateRequest:
-    n: int = changes.get("n", 1)
-    usual: dict[str, Any] = {
-        "model": MODEL,
-        "policy_digest": "d",
-        "prompt": Prompt("a cat"),
-        "n": n,
-        "width_px": 64,
-        "height_px": 64,
-        "steps": 4,
-        "guidance": 1.0,
-        "seed": 10,
-        "turn": Turn("anonymous", job_id, 1.0, 60.0),
-        "store": StoreOrder("img", 1, 3600, [Slot(f"{index:032x}", SECRET) for index in range(n)]),
-    }
-    return GenerateRequest(job_id=job_id, **{**usual, **changes})
-
-
-def kinds(events: list[Event]) -> list[str]:
-    """Names of the events, repetitions taken together."""
-    names = [type(event).__name__ for event in events]
-    return [name for at, name in enumerate(names) if at == 0 or names[at - 1] != name]
-
+from tests.serve_app.engine_rig import MODEL, SECRET, Rig, kinds, request
 
 # a good life ---------------------------------------------------------------------------------------------------------
 
@@ -295,119 +219,6 @@ async def test_closing_tells_whoever_waits(rig: Rig):
     assert last.code == "draining"
     assert not (await rig.engine.status(MODEL)).ready
     assert len(rig.pipeline.passes) <= 1
-
-
-# trouble -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("fits_rows", [4, 3, 1])
-async def test_running_out_of_memory_halves_the_pass_and_finishes(rig: Rig, fits_rows: int):
-    rig.pipeline.fits_rows = fits_rows
-    events = await asyncio.wait_for(rig.run(request(n=8)), 20)
-    assert isinstance(events[-1], Succeeded)
-    assert len(rig.pipeline.too_large) <= 3
-    assert sorted(seed for seeds in rig.pipeline.passes for seed in seeds) == sorted(list(range(10, 18)) * 4)
-
-
-async def test_a_row_that_never_fits_fails_and_the_engine_lives(rig: Rig):
-    rig.pipeline.fits_rows = 0
-    last = (await rig.run(request()))[-1]
-    assert isinstance(last, Failed)
-    assert last.code == "engine_failed"
-    rig.pipeline.fits_rows = 8
-    assert isinstance((await rig.run(request()))[-1], Succeeded)
-
-
-@pytest.mark.parametrize("starts_rows", [3, 1])
-async def test_running_out_of_memory_while_prompts_are_encoded_costs_nobody_a_picture(rig: Rig, starts_rows: int):
-    rig.pipeline.starts_rows = starts_rows
-    assert isinstance((await rig.run(request(n=8)))[-1], Succeeded)
-    assert sorted(seed for seeds in rig.pipeline.passes for seed in seeds) == sorted(list(range(10, 18)) * 4)
-
-
-@pytest.mark.parametrize("limit", ["fits_rows", "starts_rows"])
-async def test_a_model_of_which_not_one_row_fits_does_not_start(tmp_path: Path, limit: str):
-    rig = Rig(tmp_path)
-    setattr(rig.pipeline, limit, 0)
-    with pytest.raises(EngineFailed):
-        rig.engine.start()
-    assert not (await rig.engine.status(MODEL)).ready
-    await rig.engine.close()
-
-
-async def test_one_poisoned_request_fails_alone(rig: Rig):
-    rig.pipeline.poisoned = {66}
-    await rig.hold()
-    seeds = (50, 66, 80)
-    runs = asyncio.gather(*(rig.run(request(f"gen_{seed}", seed=seed, steps=5)) for seed in seeds))
-    await rig.is_inside_a_step()
-    rig.pipeline.gate.set()
-    good, bad, other = [events[-1] for events in await runs]
-    assert (good, other) == (Succeeded(), Succeeded())
-    assert isinstance(bad, Failed)
-    assert bad.code == "engine_failed"
-
-
-async def test_an_engine_whose_device_died_is_not_ready_and_says_so_to_all(rig: Rig):
-    await rig.hold()
-    rig.pipeline.poisoned = {10, 20, 30, 40, USUAL.seed}
-    runs = asyncio.gather(*(rig.run(request(f"gen_{seed}", seed=seed, steps=99)) for seed in (10, 20, 30, 40)))
-    await rig.is_inside_a_step()
-    rig.pipeline.gate.set()
-    assert all(isinstance(events[-1], Failed) for events in await runs)
-    async with asyncio.timeout(10):
-        while (await rig.engine.status(MODEL)).ready:  # noqa: ASYNC110  the thread sets no event of this loop
-            await asyncio.sleep(0.01)
-    (refused,) = await rig.run(request("gen_late", seed=50))
-    assert isinstance(refused, Failed)
-    assert refused.code == "model_unavailable"
-
-
-async def test_bad_requests_alone_do_not_make_a_device_dead(rig: Rig):
-    rig.pipeline.poisoned = {10}
-    for number in range(10):
-        assert isinstance((await rig.run(request(f"gen_{number}")))[-1], Failed)
-    assert (await rig.engine.status(MODEL)).ready
-    assert isinstance((await rig.run(request(seed=20)))[-1], Succeeded)
-
-
-async def test_a_store_that_is_down_fails_the_request(rig: Rig, tmp_path: Path):
-    (tmp_path / "objects").rmdir()
-    (tmp_path / "objects").write_text("a file in its place")
-    events = await rig.run(request())
-    last = events[-1]
-    assert isinstance(last, Failed)
-    assert last.code == "store_unavailable"
-    assert not any(isinstance(event, Image) for event in events)
-
-
-async def test_a_decode_that_raises_fails_the_request(rig: Rig):
-    rig.pipeline.undecodable = {10}
-    events = await rig.run(request())
-    assert kinds(events)[-1] == "Failed"
-    assert await rig.store.keys("img/") == []
-
-
-async def test_a_failure_names_no_prompt(rig: Rig, caplog: pytest.LogCaptureFixture):
-    rig.pipeline.poisoned = {10}
-    events = await rig.run(request(prompt=Prompt("an unmistakable canary")))
-    assert "canary" not in f"{events} {caplog.text}"
-    assert "a request failed: EngineFailed" in caplog.text
-
-
-async def test_a_model_that_makes_no_first_step_does_not_start(tmp_path: Path):
-    rig = Rig(tmp_path)
-    rig.pipeline.poisoned = {USUAL.seed}
-    with pytest.raises(EngineFailed):
-        rig.engine.start()
-    await rig.engine.close()
-
-
-async def test_a_model_that_usually_makes_one_step_starts(tmp_path: Path):
-    rig = Rig(tmp_path, usual=replace(USUAL, steps=1))
-    rig.start()
-    assert isinstance((await rig.run(request(steps=1)))[-1], Succeeded)
-    await rig.engine.close()
 
 
 # status --------------------------------------------------------------------------------------------------------------

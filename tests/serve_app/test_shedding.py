@@ -10,7 +10,7 @@ from serve_app.admission import HEADROOM
 from serve_app.contract import Event, Failed, Succeeded, Turn
 from serve_app.pipelines.pipeline import BatchKey
 from serve_app.step_times import StepTimes
-from tests.serve_app.test_engine import Rig, request
+from tests.serve_app.engine_rig import Rig, request
 
 
 class KnownTimes(StepTimes):
