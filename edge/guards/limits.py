@@ -80,7 +80,7 @@ class Limits:
 
     def tab(self, scope: Scope) -> Tab | None:
         """Of this call, for nobody known as long as nobody asked who it is; None where nothing is counted."""
-        if scope["path"] in self._free and scope["method"] in ("GET", "HEAD"):
+        if scope["path"] in self._free and scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
             return None
         tab: Tab | None = scope["state"].get(TAB)
         if tab is None:
