@@ -5,6 +5,7 @@ EdgeError
 └── Refusal                                   what a caller gets to see, with its status
     ├── BadInput              400             invalid_json · missing_parameter · unknown_parameter · invalid_value
     │                                         model_not_found · not_available · retention · sign_in_failed
+    ├── ModerationBlocked     400             moderation_blocked: by stage and category, with a reference
     ├── BadCredential         401             invalid_api_key
     ├── CrossSite             403             cross_site
     ├── ProofRequired         403             proof_of_work_required: with a challenge, while very many ask
@@ -20,6 +21,7 @@ EdgeError
     ├── RateLimited           429             rate_limit_exceeded: which limit, and when there is room again
     ├── GenerationFailed      500, 503        the codes of `serve_app.errors`, and edge_lost
     ├── NotReady              503             not_ready: a probe's answer
+    ├── ModerationUnavailable 503             moderation_unavailable: what cannot be judged is not made
     ├── NoDayKey              503             prompt_key_missing: a prompt cannot be kept sealed, so nothing is made
     └── DatabaseUnavailable   503             database_unavailable
 """
@@ -37,6 +39,8 @@ MESSAGES = {
     "edge_lost": "The server that looked after this generation went away.",
     "engine_failed": "The model failed while drawing.",
     "model_unavailable": "Nothing serves this model now.",
+    "moderation_blocked": "This is not made here. To object, give the reference.",
+    "moderation_unavailable": "What was asked for cannot be checked now, so it is not made.",
     "overloaded": "Too much is waiting already.",
     "policy_mismatch": "Parts of the service disagree about the policies in force.",
     "prompt_key_missing": "There is no key to keep today's prompts under; the sweeper makes one.",
@@ -48,6 +52,7 @@ TEMPORARY = {
     "draining",
     "edge_lost",
     "model_unavailable",
+    "moderation_unavailable",
     "overloaded",
     "policy_mismatch",
     "replica_lost",
@@ -80,6 +85,19 @@ class BadInput(Refusal):
     def __init__(self, message: str, *, param: str | None = None, code: str = "invalid_value") -> None:
         super().__init__(message, param=param)
         self.code = code
+
+
+class ModerationBlocked(Refusal):
+    """The same words whatever it was; `reference` is the decision's."""
+
+    status = 400
+    code = "moderation_blocked"
+
+    def __init__(self, *, stage: str, category: str, reference: str) -> None:
+        super().__init__(message_for(self.code))
+        self.stage = stage
+        self.category = category
+        self.reference = reference
 
 
 class BadCredential(Refusal):
@@ -176,6 +194,14 @@ class NotReady(Refusal):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retry_after_s=RETRY_AFTER_S)
+
+
+class ModerationUnavailable(Refusal):
+    status = 503
+    code = "moderation_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(message_for(self.code), retry_after_s=RETRY_AFTER_S)
 
 
 class NoDayKey(Refusal):

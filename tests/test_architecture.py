@@ -17,6 +17,8 @@ PLACES = {
     "diffusers": ("serve_app/pipelines/", "serve_app/embedded/"),
     "ray": ("serve_app/replica.py", "cluster/"),
     "stripe": ("edge/domain/billing.py",),
+    "onnxruntime": ("edge/domain/moderation/meaning_worker.py", "serve_app/safety.py"),
+    "tokenizers": ("edge/domain/moderation/meaning_worker.py",),
     "minio": ("serve_app/storage/",),
     "litestar": ("edge/", "cluster/compose_edge.py", "cluster/operator_app.py", "cluster/bench/edge_apps.py"),
 }
