@@ -18,7 +18,8 @@ class SessionRow(Base):
     """An anonymous session that something was made for. `training` is its choice and when it was made, if it was: later
     than the one before, whatever the clock says.
 
-    `rotation`: the newest token that was issued for it, since `rotated_at`; `ended_at`: an older one came back.
+    `rotation`: the newest token that was issued for it, since `rotated_at`; `ended_at`: an older one came back, or
+    the session became an account.
     """
 
     __tablename__ = "session"

@@ -5,7 +5,8 @@ the row of the session which number is the newest: a token of a higher number mo
 for a minute more. A session without a row has nothing to steal, and nothing is noted for it.
 
 A token of number 0 in the first half of its time needs no look: nothing can have replaced it yet, and there is no
-older one. Every other one is looked up, and what was seen is remembered for half a second.
+older one. Every other one is looked up, and what was seen is remembered for half a second. A session may also have
+become an account: whoever makes something for it learns that as it is written down, and pages look.
 """
 
 from functools import partial
@@ -55,10 +56,11 @@ class Rotation:
         self._clock = clock
         self._seen: dict[bytes, tuple[Noted | None, float]] = {}
 
-    async def allows(self, session: Session) -> bool:
-        """False where the session has ended, be it by this very token."""
+    async def allows(self, session: Session, *, looks: bool = False) -> bool:
+        """False where the session has ended, be it by this very token. `looks`: also where that could only be because
+        it has become an account."""
         now = self._clock()
-        if not self._needs_look(session, now):
+        if not looks and not self._needs_look(session, now):
             return True
         noted = await self._noted(session, now)
         if noted is None:

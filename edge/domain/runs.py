@@ -22,9 +22,9 @@ from edge.domain.orders import Order, engine_request
 from edge.domain.owner import Caller, JobId, Owner
 from edge.domain.prompts import PromptSealer
 from edge.domain.run import Run, Watch
-from edge.domain.sessions import UsedToday, add_session, keep_sessions, touch_session
+from edge.domain.sessions import UsedToday, add_session, ended_among, keep_sessions, touch_session
 from edge.domain.training import Asked, Permission, Terms, permissions_for
-from edge.errors import TEMPORARY, GenerationFailed
+from edge.errors import TEMPORARY, BadCredential, GenerationFailed
 from policies.schema import Plan, Policies
 from serve_app.contract import Slot, Turn
 from serve_app.errors import Draining
@@ -37,6 +37,7 @@ UNWATCHED_S = 15.0
 FIRST_WORD_S = 1.0  # an engine says at once where a request waits, or that there is no room
 CANCEL_S = 1.0
 CANCEL_LOOKS = 20
+SESSION_OVER = "this session is over, as when it has become an account: try again, or load the page again"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -119,11 +120,13 @@ class Runs:
         self._used_today.drop(owner)
 
     async def start_call(self, caller: Caller, order: Order, *, keeps_some: bool) -> Run:
-        """For one caller who waits: nobody else can listen. Raises GenerationFailed while draining, NoDayKey."""
+        """For one caller who waits: nobody else can listen. Raises GenerationFailed while draining, NoDayKey,
+        BadCredential for a session that is over."""
         return await self._start(caller, order, jobs.new_job_id(), MemoryChannel, keeps_some=keeps_some)
 
     async def start_job(self, caller: Caller, order: Order, *, cancel_when_unwatched: bool) -> Run:
-        """Once it waits somewhere. Raises GenerationFailed while draining or where there is no room, NoDayKey."""
+        """Once it waits somewhere. Raises GenerationFailed while draining or where there is no room, NoDayKey,
+        BadCredential for a session that is over."""
         job_id = jobs.new_job_id()
         watch = Watch(self._unwatched_s, partial(self._cancel, job_id)) if cancel_when_unwatched else None
         open_channel = partial(self._hub.open, job_id, watch.changed if watch else nobody_cares)
@@ -155,7 +158,10 @@ class Runs:
         is_known = self._used_today.has(caller.owner, now)
         prompt = await self._prompts.seal(order.prompt, caller.owner, job_id, now)
         accepted = _Accepted(job_id, caller, is_known, order, prompt, now)
-        job, permission = await self._database.write(Share(self._accept_all, accepted))
+        written = await self._database.write(Share(self._accept_all, accepted))
+        if written is None:
+            raise BadCredential(SESSION_OVER)
+        job, permission = written
         self._used_today.add(caller.owner, now)
         run = Run(job, caller, order, open_channel(), keeps_some=keeps_some, permission=permission)
         self._runs[job_id] = run
@@ -200,8 +206,10 @@ class Runs:
                 log.error("leases were not renewed: %s", type(error).__name__)
 
 
-def _accept_all(db: Session, accepted: Sequence[_Accepted], *, terms: Terms) -> list[tuple[JobRow, Permission | None]]:
-    """Many at once cost hardly more statements than one."""
+def _accept_all(
+    db: Session, accepted: Sequence[_Accepted], *, terms: Terms
+) -> list[tuple[JobRow, Permission | None] | None]:
+    """Many at once cost hardly more statements than one. None where the session is over."""
     now = max(each.now for each in accepted)
     known = [each.caller.owner for each in accepted if each.is_known and not each.caller.is_new]
     keep_sessions(db, known, now)
@@ -210,8 +218,12 @@ def _accept_all(db: Session, accepted: Sequence[_Accepted], *, terms: Terms) -> 
             add_session(db, each.caller.owner, each.now)
         elif not each.is_known:
             touch_session(db, each.caller.owner, each.now)
+    over = ended_among(db, [each.caller.owner for each in accepted if not each.caller.is_new])
     permissions = permissions_for(db, [(_asked(each), each.caller.owner) for each in accepted], terms)
-    return [(_job(db, each), permission) for each, permission in zip(accepted, permissions, strict=True)]
+    return [
+        None if each.caller.owner.id in over else (_job(db, each), permission)
+        for each, permission in zip(accepted, permissions, strict=True)
+    ]
 
 
 def _job(db: Session, accepted: _Accepted) -> JobRow:

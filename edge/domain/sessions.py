@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from struct import Struct as Layout
 
 from msgspec import Struct
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session as DbSession
 
 from edge.db.rows import SessionRow
@@ -20,6 +20,12 @@ from edge.domain.tokens import open_token, seal_token
 
 PREFIX = "sfs_"
 _CLAIMS = Layout(">16s32sHI")  # id, viewing secret, rotation number, expiry in Unix seconds
+_ENDINGS = (  # asked with each job: the statement is made once
+    select(SessionRow.id, SessionRow.ended_at)
+    .where(SessionRow.id.in_(bindparam("ids", expanding=True)))
+    .order_by(SessionRow.id)
+    .with_for_update(read=True)
+)
 
 
 class Session(Struct, frozen=True):
@@ -94,6 +100,19 @@ def keep_sessions(db: DbSession, owners: Iterable[Owner], now: float) -> None:
     """For those that were written down today, unless they were erased since at another edge."""
     day = day_of(now)
     add_missing(db, SessionRow, [{"id": owner.id, "last_used_on": day} for owner in owners if owner.kind == "session"])
+
+
+def end_session(db: DbSession, owner: Owner, now: float) -> None:
+    """Its row says so, and nothing else any more: what is being accepted for it at this moment is refused."""
+    ended = {"ended_at": int(now), "last_used_on": day_of(now), "training": None, "training_at": None}
+    upsert(db, SessionRow, key={"id": owner.id}, values=ended)
+
+
+def ended_among(db: DbSession, owners: Iterable[Owner]) -> set[OwnerId]:
+    """Until this transaction is over, nobody ends the others."""
+    ids = sorted({owner.id for owner in owners if owner.kind == "session"})
+    found = db.connection().execute(_ENDINGS, {"ids": ids}) if ids else ()
+    return {OwnerId(session_id) for session_id, ended_at in found if ended_at is not None}
 
 
 def forget_idle_sessions(db: DbSession, now: float, idle_s: float, limit: int) -> int:

@@ -13,7 +13,7 @@ from edge.domain.sessions import Session, new_session, session_token
 from edge.domain.sign_ins import SignIn
 from edge.domain.training import Answer, Asked, choice_of, decide
 from edge.errors import DatabaseUnavailable
-from edge.guards.auth import ApiRequest, cookie_name, cookie_session, find_sign_in, read_cookie, says_gpc
+from edge.guards.auth import ApiRequest, cookie_name, find_sign_in, read_cookie, says_gpc
 from edge.routes.given import GivenServices
 from edge.routes.models import cards_of
 from edge.routes.privacy import policy_in_words
@@ -72,8 +72,8 @@ async def _usual_training(visitor: SignIn | Session, request: ApiRequest, servic
 
 async def visiting_session(request: ApiRequest, services: Services) -> Session:
     """The visitor's own, replaced when it is time, or a new one. Raises DatabaseUnavailable."""
-    session = await cookie_session(request, services)
-    if session is None:
+    session = read_cookie(request, services)
+    if session is None or not await services.rotation.allows(session, looks=True):
         return new_session(services.clock(), services.session_idle_s)
     return await services.rotation.successor(session) or session
 

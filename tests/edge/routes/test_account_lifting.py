@@ -1,11 +1,13 @@
 """What a session made comes along into an account, where its person says so; and nothing of it without that."""
 
+import asyncio
 import base64
 import io
 import json
 import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import func, select, text
 
 from edge.db.database import Database, open_engine
-from edge.db.rows import ConsentRow, ImageRow, ViewingSecretRow
+from edge.db.rows import ConsentRow, ImageRow, JobRow, SessionRow, ViewingSecretRow
 from edge.domain.lifting import lift
-from edge.domain.owner import Caller, Owner, OwnerId
+from edge.domain.owner import Caller, Owner, OwnerId, owned
 from edge.domain.sessions import read_session
 from edge.domain.training import WithdrawnCopy, finish_withdrawals
 from edge.errors import NotReady
@@ -96,7 +98,7 @@ async def test_a_brought_secret_is_wrapped_and_names_no_session(browser: Browser
     await browser.sign_up(bring=True)
     secrets = await edge.services.database.read(lambda db: db.scalars(select(ViewingSecretRow)).all())
     assert len(secrets) == 2
-    tables = ("account", "image", "job", "prompt", "session", "viewing_secret")
+    tables = ("account", "image", "job", "prompt", "viewing_secret")
     dump = await edge.services.database.read(
         lambda db: str([db.execute(text(f"SELECT * FROM {table}")).all() for table in tables])
     )
@@ -113,6 +115,61 @@ async def test_what_is_being_drawn_is_waited_for(browser: Browser, edge: Edge) -
     count = select(func.count()).select_from(ViewingSecretRow)
     assert await edge.services.database.read(lambda db: db.scalar(count)) == 0
     edge.generator.hold.set()
+
+
+async def test_what_is_left_of_a_session_says_that_it_is_over_and_nothing_else(browser: Browser, edge: Edge) -> None:
+    await browser.ask("PUT", "/v1/privacy/training", {"choice": "deny"})
+    await browser.sign_up(bring=True)
+    rows = await edge.services.database.read(lambda db: db.scalars(select(SessionRow)).all())
+    assert [(row.training, row.training_at, row.ended_at) for row in rows] == [(None, None, int(edge.clock()))]
+
+
+@pytest.mark.parametrize("has_drawn", [False, True], ids=["before its first picture", "in use"])
+@pytest.mark.parametrize("path", ["/v1/generations", "/v1/images/generations"])
+async def test_what_is_asked_for_a_session_as_it_comes_along_is_refused_and_asked_again_for_the_account(
+    edge_on_each_database: Edge, path: str, has_drawn: bool
+) -> None:
+    """Accepted, nobody could reach it: the session's cookie goes with the reply."""
+    edge, draw = edge_on_each_database, {"prompt": "a red apple"}
+    browser = await visiting(edge)
+    if has_drawn:
+        await browser.draw()
+    asked_before = Browser(edge, cookies=dict(browser.cookies))
+    assert (await browser.sign_up(bring=True)).status_code == 201
+    refused = await asked_before.ask("POST", path, draw)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert "session is over" in refused.json()["error"]["message"]
+    jobs = await edge.services.database.read(lambda db: db.execute(select(JobRow.owner_kind)).scalars().all())
+    assert set(jobs) <= {"account"}
+    assert (await browser.ask("POST", path, draw)).status_code in (200, 202)
+
+
+async def test_whoever_accepts_while_a_session_comes_along_waits_and_sees_it(edge_on_each_database: Edge) -> None:
+    edge = edge_on_each_database
+    for _ in range(5):
+        browser = await visiting(edge)
+        session = read_session(browser.cookies["sid"], edge.services.keyring, edge.clock())
+        assert session
+        drawing, signing = await asyncio.gather(
+            Browser(edge, cookies=dict(browser.cookies)).ask("POST", "/v1/generations", {"prompt": "a red apple"}),
+            browser.sign_up(bring=True),
+        )
+        assert (drawing.status_code, signing.status_code) in ((202, 400), (202, 201), (401, 201))
+        mine = partial(owned, JobRow, session.owner)
+        left = await edge.services.database.read(
+            lambda db, mine=mine: db.scalars(select(JobRow.id).where(mine())).all()
+        )
+        assert len(left) == (signing.status_code == 400), (drawing.status_code, signing.status_code)
+
+
+async def test_a_page_gives_another_session_where_the_old_one_came_along(browser: Browser, edge: Edge) -> None:
+    """Whoever never got the reply has the old cookie still."""
+    stranded = Browser(edge, cookies=dict(browser.cookies))
+    await browser.sign_up(bring=True)
+    old = stranded.cookies["sid"]
+    await stranded.visit()
+    assert stranded.cookies["sid"] != old
+    assert (await stranded.ask("POST", "/v1/generations", {"prompt": "a red apple"})).status_code == 202
 
 
 async def test_on_each_database_a_session_comes_along_and_goes_with_its_account(edge_on_each_database: Edge) -> None:
