@@ -1,8 +1,11 @@
 """Servers shared by the whole run, and what the run says about tests that it left out."""
 
+import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from valkey.asyncio import Valkey
 
 from edge.db.database import Database, open_engine
-from edge.db.migrate import migrate
 from tests.servers import S3Server, ServerMissing, postgresql, seaweedfs, valkey
-from tests.tables import make_tables
+from tests.tables import lay_tables, make_tables, migrated
 
 STARTS_RAY = {
     "cluster/test_serving.py",
@@ -62,28 +64,56 @@ def postgresql_url() -> Iterator[str]:
         pytest.skip(str(missing))
 
 
+@pytest.fixture(scope="session")
+def _postgresql_with_tables(postgresql_url: str) -> str:
+    """The name of a database there, to make others like it."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, _execute(postgresql_url, "CREATE DATABASE tables")).result()
+    migrated(f"{postgresql_url}/tables")
+    return "tables"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    """An empty database of each kind."""
+    """A database of each kind that has its tables, and nothing in them."""
+    if request.param == "sqlite":
+        url = f"sqlite+aiosqlite:///{tmp_path}/home/sfumato.db"
+        lay_tables(url)
+        yield url
+        return
+    template: str = request.getfixturevalue("_postgresql_with_tables")
+    async with _postgresql_database(request, f"TEMPLATE {template}") as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
     if request.param == "sqlite":
         yield f"sqlite+aiosqlite:///{tmp_path}/home/sfumato.db"
         return
+    async with _postgresql_database(request) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _postgresql_database(request: pytest.FixtureRequest, like: str = "") -> AsyncIterator[str]:
     server: str = request.getfixturevalue("postgresql_url")
     name = f"t{uuid.uuid4().hex}"
+    await _execute(server, f"CREATE DATABASE {name} {like}")
+    yield f"{server}/{name}"
+    await _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _execute(server: str, statement: str) -> None:
     operator = create_async_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
     async with operator.connect() as connection:
-        await connection.execute(text(f"CREATE DATABASE {name}"))
-    yield f"{server}/{name}"
-    async with operator.connect() as connection:
-        await connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        await connection.execute(text(statement))
     await operator.dispose()
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """With its tables."""
     database = Database(open_engine(database_url))
-    await migrate(database.engine)
     yield database
     await database.close()
 

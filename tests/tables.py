@@ -1,4 +1,4 @@
-"""A database file that has its tables already: made once in a run and copied, since making them outlasts most tests."""
+"""Databases that have their tables already: made once in a run and copied, since making them outlasts most tests."""
 
 import asyncio
 import shutil
@@ -14,10 +14,9 @@ _MADE: list[Path] = []
 
 
 def make_tables(directory: Path) -> None:
-    """Called once, before the first edge is made; in a thread, since pytest has an event loop of its own."""
+    """Called once, before the first edge is made."""
     path = directory / "tables.db"
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, _migrate(path)).result()
+    migrated(f"sqlite+aiosqlite:///{path}")
     _MADE.append(path)
 
 
@@ -30,7 +29,13 @@ def lay_tables(database_url: str) -> None:
     shutil.copyfile(_MADE[0], url.database)
 
 
-async def _migrate(path: Path) -> None:
-    database = Database(open_engine(f"sqlite+aiosqlite:///{path}"))
+def migrated(database_url: str) -> None:
+    """In a thread, since pytest has an event loop of its own."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, _migrate(database_url)).result()
+
+
+async def _migrate(database_url: str) -> None:
+    database = Database(open_engine(database_url))
     await migrate(database.engine)
     await database.close()
