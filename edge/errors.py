@@ -5,6 +5,7 @@ EdgeError
 └── Refusal                                   what a caller gets to see, with its status
     ├── BadInput              400             invalid_json · missing_parameter · unknown_parameter · invalid_value
     │                                         model_not_found · not_available · retention · sign_in_failed
+    │                                         unknown_passkey
     ├── ModerationBlocked     400             moderation_blocked: by stage and category, with a reference
     ├── BadCredential         401             invalid_api_key
     ├── CrossSite             403             cross_site

@@ -1,7 +1,8 @@
 """`/v1/account/sign-in` and `/v1/account/recovery`: into an account by a passkey or by a code, and out again.
 
 A passkey that nobody knows, one that was removed and one whose signature is wrong are refused in the same words, after
-the same work; so are codes.
+the same work; so are codes. Whose challenge is not good hears other words: a page tells its device to forget a passkey
+that is unknown, and that must be no good one.
 """
 
 from collections.abc import Callable
@@ -37,6 +38,10 @@ from edge.services import Services
 Admit = Callable[[Session], Owner | None]
 """Whose account it opens; None where it opens none. The account is held. Raises AccountGone."""
 
+UNKNOWN_PASSKEY = (
+    "this passkey opens no account here: it was removed, or its account was deleted; choose another one or use a "
+    "recovery code, and delete this one where your device keeps its passkeys"
+)
 NO_SUCH_CODE = "this is no recovery code that still works"
 
 
@@ -147,11 +152,15 @@ async def _signed(given: SignedCredential, caller: Caller, services: Services) -
             raise not_genuine()
         credential_id = credential_id_in(credential)
         passkey = await services.database.read(partial(find_passkey, credential_id=credential_id))
-        sign_count = services.relying_party.signed(credential, answered.challenge, passkey)
     except NotGenuine:
         raise not_genuine() from None
+    unknown = BadInput(UNKNOWN_PASSKEY, param="credential", code="unknown_passkey")
+    try:
+        sign_count = services.relying_party.signed(credential, answered.challenge, passkey)
+    except NotGenuine:
+        raise unknown from None
     if passkey is None:
-        raise not_genuine()
+        raise unknown
     return passkey, sign_count
 
 

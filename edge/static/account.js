@@ -13,8 +13,13 @@ const deeds = {
     show((await told("POST", "/v1/account", { credential, label: "first passkey", bring: brings() })).recovery_codes);
   },
   "sign-in": async () => {
-    const credential = await signed();
-    await call("POST", "/v1/account/sign-in", { credential, bring: brings() });
+    const { credential, rpId } = await signed();
+    try {
+      await call("POST", "/v1/account/sign-in", { credential, bring: brings() });
+    } catch (error) {
+      if (error.code === "unknown_passkey") await offerNoMore(rpId, credential.id);
+      throw error;
+    }
     location.assign("/account");
   },
   recover: async (form) => {
@@ -63,7 +68,15 @@ async function made(purpose) {
 
 async function signed() {
   const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(await challenge("sign_in"));
-  return (await navigator.credentials.get({ publicKey })).toJSON();
+  return { credential: (await navigator.credentials.get({ publicKey })).toJSON(), rpId: publicKey.rpId };
+}
+
+async function offerNoMore(rpId, credentialId) {
+  try {
+    await PublicKeyCredential.signalUnknownCredential?.({ rpId, credentialId });
+  } catch {
+    // the words say what to do by hand
+  }
 }
 
 async function challenge(purpose) {

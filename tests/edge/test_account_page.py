@@ -3,13 +3,14 @@
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, CDPSession, expect
+from playwright.async_api import Browser, CDPSession, Route, expect
 
 from cluster.compose_edge import build_services
 from edge.settings import Settings
@@ -53,6 +54,9 @@ class Person(Visitor):
 
     async def lose_device(self) -> None:
         await self.cdp.send("WebAuthn.removeVirtualAuthenticator", {"authenticatorId": self.device})
+
+    async def passkeys(self) -> list[Any]:
+        return (await self.cdp.send("WebAuthn.getCredentials", {"authenticatorId": self.device}))["credentials"]
 
     async def open(self, path: str) -> None:
         await self.page.goto(self.url + path)
@@ -183,11 +187,51 @@ async def test_one_press_deletes_the_account_and_leads_to_its_receipt(person: Pe
     await person.open("/account")
     await person.sees("An account, if you like")
     await person.press("Sign in with a passkey")
-    await expect(person.page.get_by_role("alert")).to_contain_text("not good here")
+    await expect(person.page.get_by_role("alert")).to_contain_text("This passkey opens no account here")
     await person.page.get_by_text("Lost your passkeys?").click()
     await person.page.get_by_label("Recovery code", exact=True).fill(codes[1])
     await person.press("Sign in with a code")
     await expect(person.page.get_by_role("alert")).to_contain_text("no recovery code")
+
+
+async def test_a_device_forgets_a_passkey_that_opens_nothing_any_more(person: Person) -> None:
+    await person.sign_up()
+    assert len(await person.passkeys()) == 1
+    await person.press("Delete this account and all that is its own")
+    await person.page.wait_for_url("**/your-data/receipts/*")
+    await person.open("/account")
+    await person.press("Sign in with a passkey")
+    await expect(person.page.get_by_role("alert")).to_contain_text("use a recovery code")
+    assert await person.passkeys() == []
+
+
+async def test_a_browser_that_cannot_tell_its_device_says_what_to_do(person: Person) -> None:
+    await person.page.add_init_script("delete PublicKeyCredential.signalUnknownCredential")
+    await person.sign_up()
+    await person.press("Delete this account and all that is its own")
+    await person.page.wait_for_url("**/your-data/receipts/*")
+    await person.open("/account")
+    await person.press("Sign in with a passkey")
+    await expect(person.page.get_by_role("alert")).to_contain_text(
+        "delete this one where your device keeps its passkeys"
+    )
+    assert len(await person.passkeys()) == 1
+
+
+async def test_a_good_passkey_stays_where_its_challenge_was_not_good(person: Person) -> None:
+    await person.sign_up()
+    await person.sign_out()
+    await person.page.route("**/v1/account/challenges", partial(forgetting, person))
+    await person.press("Sign in with a passkey")
+    await expect(person.page.get_by_role("alert")).to_contain_text("ask for a new challenge")
+    assert len(await person.passkeys()) == 1
+
+
+async def forgetting(person: Person, route: Route) -> None:
+    """The browser has its challenge, and then no session any more."""
+    reply = await route.fetch()
+    await person.page.context.clear_cookies()
+    await route.fulfill(response=reply)
 
 
 async def test_a_key_is_made_seen_once_replaced_and_revoked(person: Person, house: House) -> None:

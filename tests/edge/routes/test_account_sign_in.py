@@ -9,7 +9,7 @@ import pytest
 
 import edge.domain.passkeys
 from edge.domain.sign_ins import LASTS_S, forget_sign_ins
-from tests.edge.authenticator import Authenticator
+from tests.edge.authenticator import Authenticator, in_base64url
 from tests.edge.browsers import Browser, visiting
 from tests.edge.edges import Edge
 from tests.edge.statements import statements
@@ -84,7 +84,7 @@ async def test_a_device_that_counts_back_may_be_a_copy_and_is_refused(browser: B
     assert (await browser.sign_in()).status_code == 201
     assert (await browser.sign_in()).status_code == 201
     browser.device.sign_count -= 1
-    assert (await browser.sign_in()).json()["error"]["code"] == "sign_in_failed"
+    assert (await browser.sign_in()).json()["error"]["code"] == "unknown_passkey"
     browser.device.sign_count = 10
     assert (await browser.sign_in()).status_code == 201
 
@@ -181,12 +181,28 @@ async def test_unknown_removed_and_wrong_passkeys_cost_the_same_work_and_get_the
         credential = device.sign(await browser.challenge("sign_in"))
         async with work_of(edge, monkeypatch) as done:
             reply = await browser.ask("POST", "/v1/account/sign-in", {"credential": credential})
-        assert reply.status_code == 400
+        assert (reply.status_code, reply.json()["error"]["code"]) == (400, "unknown_passkey")
+        assert "recovery code" in reply.json()["error"]["message"]
         words.add(reply.text)
         works.append(done)
     assert works[0] == works[1] == works[2]
     assert len(works[0]) == 2  # one statement, one check
     assert len(words) == 1
+
+
+async def test_a_good_passkey_is_never_called_unknown_for_its_challenge(browser: Browser, edge: Edge) -> None:
+    """A page would tell its device to forget it."""
+    credentials = {
+        "another browser's": browser.device.sign(await (await visiting(edge)).challenge("sign_in")),
+        "another purpose's": browser.device.sign(await browser.challenge("sign_up")),
+        "old": browser.device.sign(await browser.challenge("sign_in")),
+    }
+    edge.clock.advance(301)
+    for whose, credential in credentials.items():
+        for device in (browser.device, Authenticator()):
+            asked = {"credential": {**credential, "id": in_base64url(device.credential_id)}}
+            reply = await browser.ask("POST", "/v1/account/sign-in", asked)
+            assert (reply.status_code, reply.json()["error"]["code"]) == (400, "sign_in_failed"), whose
 
 
 async def test_unknown_used_and_mistyped_codes_cost_the_same_work_and_get_the_same_words(
