@@ -27,6 +27,7 @@ from edge.domain.limits.proof import Proofs
 from edge.domain.limits.shared import SharedLimiter
 from edge.domain.limits.steady import SteadyLimiter
 from edge.domain.limits.tries import Tries, failed_entries, made_accounts
+from edge.domain.moderation.judge import Judge
 from edge.domain.page_tokens import PageTokens
 from edge.domain.passkeys import RelyingParty
 from edge.domain.prompts import PromptSealer
@@ -36,6 +37,7 @@ from edge.domain.runs import UNWATCHED_S, Runs
 from edge.domain.shared_events import SharedHub
 from edge.domain.sign_ins import KnownSignIns
 from edge.domain.training import terms_of
+from edge.guards.moderation import Moderation
 from edge.services import HEARTBEAT_S, Services
 from edge.settings import Places, Settings
 from policies.load import load_policies
@@ -76,6 +78,7 @@ def build_services(
         generator=generator,
         hub=hub,
         gate=Gate(limiter, policies.plans, proofs, clock),
+        moderation=Moderation(Judge(policies.moderation, None), policies, database, keyring, clock),
         keyring=keyring,
         known_keys=known_keys,
         known_sign_ins=known_sign_ins,
@@ -95,6 +98,7 @@ def build_services(
             known_keys=known_keys,
             known_sign_ins=known_sign_ins,
             signer=signer,
+            keyring=keyring,
             policies=policies,
             clock=clock,
         ),

@@ -20,6 +20,7 @@ from edge.domain.canaries import forget_canaries, look_for_canaries, plant_canar
 from edge.domain.erasure import BATCH, due, erase_images, oldest_due
 from edge.domain.jobs import fail_lost_jobs, forget_jobs, shorten_jobs
 from edge.domain.leader import candidate
+from edge.domain.moderation.decisions import forget_decisions
 from edge.domain.prompts import forget_prompt_reads, forget_prompts, shorten_prompts
 from edge.domain.receipts import forget_receipts, recheck_receipts
 from edge.domain.reports import HourlyReport, Report, RulesReport, SweepReport, put_report
@@ -227,6 +228,7 @@ EACH_MINUTE: dict[str, Item] = {
     "sessions": _forget_sessions,
     "sign-ins": _forget("sign-ins", forget_sign_ins),
     "prompts": _forget("prompts", forget_prompts),
+    "decisions": _forget("decisions", forget_decisions),
     "day keys": _destroy_day_keys,
     "readings": _forget("readings", forget_prompt_reads),
     "consents": _forget("consents", forget_consents),

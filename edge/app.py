@@ -31,6 +31,7 @@ from edge.routes.health import healthz, readyz
 from edge.routes.images import image_routes
 from edge.routes.keys import key_routes
 from edge.routes.models import model_routes
+from edge.routes.moderations import moderation_routes
 from edge.routes.pages import front_page
 from edge.routes.privacy import privacy_routes
 from edge.routes.privacy_me import me_routes
@@ -57,6 +58,7 @@ def create_app(services: Services) -> Litestar:
             stored_image_routes,
             generation_routes,
             model_routes,
+            moderation_routes,
             account_pages,
             account_routes,
             sign_in_routes,

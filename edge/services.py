@@ -21,6 +21,7 @@ from edge.domain.rotation import Rotation
 from edge.domain.runs import Runs
 from edge.domain.sign_ins import KnownSignIns
 from edge.domain.training import Terms, terms_of
+from edge.guards.moderation import Moderation
 from edge.settings import Settings
 from policies.schema import Plan, Policies
 from serve_app.contract import Generator
@@ -41,6 +42,7 @@ class Services:
     generator: Generator
     hub: EventHub
     gate: Gate
+    moderation: Moderation
     keyring: Keyring
     known_keys: KnownKeys
     known_sign_ins: KnownSignIns

@@ -15,11 +15,13 @@ from typing import TypeVar, cast
 
 import msgspec
 
+from policies.dated import Dated
+from policies.moderation import ImagePolicy, ModerationPolicy
+from policies.moderation_check import moderation_contradictions
 from policies.obeyed import OBEYED
 from policies.schema import (
     MAX_KEPT,
     MIN_RETENTION,
-    Dated,
     Kept,
     Model,
     ModelsPolicy,
@@ -56,24 +58,25 @@ def load_policies(directory: Path | None = None) -> Policies:
         retention=_read(root / "retention.toml", RetentionPolicy),
         plans=_read(root / "plans.toml", PlansPolicy),
         models=_read(root / "models.toml", ModelsPolicy),
+        moderation=_read(root / "moderation.toml", ModerationPolicy),
     )
     if contradictions := list(_contradictions(policies)):
         raise PolicyError("\n".join(contradictions))
     return policies
 
 
-def model_digest(model: Model) -> str:
+def model_digest(model: Model, images: ImagePolicy) -> str:
     """What edge and replica compare, so that neither works from another policy than the other.
 
-    Of what a replica draws from alone: a new title or note stops nothing.
+    Of what a replica draws and checks from alone: a new title or note stops nothing.
     """
-    drawn_from = {name: getattr(model, name) for name in DRAWN_FROM}
+    drawn_from = {name: getattr(model, name) for name in DRAWN_FROM} | {"images": images}
     return hashlib.sha256(msgspec.json.encode(drawn_from, order="sorted")).hexdigest()[:16]
 
 
-def accepted_digests(model: Model) -> set[str]:
+def accepted_digests(model: Model, images: ImagePolicy) -> set[str]:
     """What a replica accepts: the digest of its own policy and, where the entry names it, of the one before."""
-    return {model_digest(model)} | ({model.previous_digest} if model.previous_digest else set[str]())
+    return {model_digest(model, images)} | ({model.previous_digest} if model.previous_digest else set[str]())
 
 
 def _read(path: Path, kind: type[DatedT]) -> DatedT:
@@ -112,13 +115,15 @@ def _repeated(values: Iterable[object]) -> list[object]:
 
 
 def _contradictions(policies: Policies) -> Iterator[str]:
-    for name, file in (("retention", policies.retention), ("plans", policies.plans), ("models", policies.models)):
+    for name in Policies.__struct_fields__:
+        file: Dated = getattr(policies, name)
         if file.version != max(change.version for change in file.changes):
             yield f"{name}.toml: `version` is {file.version}, but `changes` does not end with it"
     yield from _retention_contradictions(policies.retention)
     yield from _plan_contradictions(policies)
     for name, model in policies.models.models.items():
         yield from _model_contradictions(f"models.toml: $.models.{name}", model)
+    yield from moderation_contradictions(policies.moderation, set(policies.plans.plans))
 
 
 def _retention_contradictions(retention: RetentionPolicy) -> Iterator[str]:

@@ -24,6 +24,7 @@ OBEYED: dict[str, Obeyed] = {
     "job_state": Obeyed("reaches it"),
     "waiting_prompt": Obeyed("ends by itself", until="the job ends"),
     "moderation_prompt": Obeyed("reaches it"),
+    "moderation_decision": Obeyed("loses its subject"),
     "day_key": Obeyed("holds no subject", until="its prompts have gone"),
     "training_copy": Obeyed("reaches it"),
     "session": Obeyed("reaches it"),

@@ -6,7 +6,7 @@
 from importlib import resources
 from pathlib import Path
 
-FILES = ("retention.toml", "plans.toml", "models.toml")
+FILES = ("retention.toml", "plans.toml", "models.toml", "moderation.toml")
 PRESETS: dict[str, list[tuple[str, str]]] = {
     "european": [
         ('mode = "opt_out" # opt_out:', 'mode = "opt_in" # opt_out:'),

@@ -11,10 +11,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from policies.dated import Change, Dated
 from policies.schema import (
     Canaries,
-    Change,
-    Dated,
     Erasure,
     Ground,
     Kept,
@@ -30,6 +29,7 @@ FileName = Literal["retention", "plans"]
 Iso = Annotated[str, Meta(pattern=r"^P(?=.)(\d{1,6}D)?(T(?=.)(\d{1,9}H)?(\d{1,9}M)?(\d{1,9}(\.\d{1,6})?S)?)?$")]
 IMAGES = "img"
 TRAINING = "training"
+IN_WORDS = {"block": "for nobody", "adults_only": "only for callers whom the operator knows to be adults"}
 UNITS = ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute"))
 
 
@@ -93,6 +93,13 @@ class PublishedFile(Struct, frozen=True):
     changes: list[Change]
 
 
+class RefusedCategory(Struct, frozen=True):
+    """A category of `moderation.toml`, and for whom nothing of it is made."""
+
+    title: str
+    whom: str
+
+
 class Published(Struct, frozen=True):
     """The public policy, whole."""
 
@@ -135,6 +142,12 @@ def published(policies: Policies) -> Published:
         undisclosed=retention.undisclosed,
         never_done=retention.never_done,
     )
+
+
+def refused(policies: Policies) -> list[RefusedCategory]:
+    """What is not made, and for whom: never the words that it is known by."""
+    found = [(each.title, each.action) for each in policies.moderation.categories.values()]
+    return [RefusedCategory(title, IN_WORDS[action]) for title, action in found if action in IN_WORDS]
 
 
 def rules_digest(rules: Sequence[LifecycleRule]) -> str:

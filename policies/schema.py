@@ -9,32 +9,15 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from policies.dated import Count, Dated, Name, Text
+from policies.moderation import ModerationPolicy
 from policies.size import Size
 
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-Text = Annotated[str, Meta(min_length=1)]
-Count = Annotated[int, Meta(ge=1)]
 Days = Annotated[int, Meta(ge=1, le=3650)]  # an address has room for 4095
 Seconds = Annotated[float, Meta(gt=0)]
 
 MIN_RETENTION = timedelta(minutes=1)  # of an image that is stored: it goes by the minute
 MAX_KEPT = timedelta(days=3650)  # of anything: ten years, for which calendars and addresses have room
-
-
-class Change(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One line of a file's public history."""
-
-    version: Count
-    date: date
-    summary: Text
-
-
-class Dated(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What every policy file opens with."""
-
-    version: Count
-    effective: date
-    changes: Annotated[list[Change], Meta(min_length=1)]
 
 
 # retention.toml ------------------------------------------------------------------------------------------------------
@@ -92,6 +75,7 @@ class KeptClasses(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     job_state: Kept
     waiting_prompt: Kept
     moderation_prompt: Kept
+    moderation_decision: Kept
     day_key: Kept
     training_copy: Kept
     session: Kept
@@ -326,3 +310,4 @@ class Policies(Struct, frozen=True):
     retention: RetentionPolicy
     plans: PlansPolicy
     models: ModelsPolicy
+    moderation: ModerationPolicy

@@ -187,6 +187,22 @@ class PromptRow(Base):
     delete_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
+class ModerationDecisionRow(Base):
+    """That a prompt was refused, and why; not the prompt. Its id is the reference that its caller was told. `subject`:
+    an HMAC of whose it was, until they erase what is theirs. `policy_version`: of `moderation.toml`."""
+
+    __tablename__ = "moderation_decision"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    subject: Mapped[str | None] = mapped_column(Id, index=True)
+    stage: Mapped[str] = mapped_column(String(8))
+    category: Mapped[str] = mapped_column(String(64))
+    rule: Mapped[str] = mapped_column(String(64))
+    policy_version: Mapped[int]
+    decided_on: Mapped[date]
+    delete_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
 class DayKeyRow(Base):
     """The public half of a day's key. The private half is a file outside the database."""
 

@@ -25,6 +25,8 @@ from edge.domain.api_keys import KnownKeys
 from edge.domain.conduct import Clock
 from edge.domain.erasure import ErasedImage, finish_erasing, mark_erased
 from edge.domain.events import Ended
+from edge.domain.keyring import Keyring
+from edge.domain.moderation.decisions import take_subject_off
 from edge.domain.owner import JobId, Owner, owned
 from edge.domain.prompts import erase_prompts
 from edge.domain.receipts import (
@@ -93,6 +95,7 @@ class Deletions:
     known_keys: KnownKeys
     known_sign_ins: KnownSignIns
     signer: Signer
+    keyring: Keyring
     policies: Policies
     clock: Clock
 
@@ -186,6 +189,7 @@ class Deletions:
             prompts=erase_prompts(db, owner),
             sessions=_erase_session(db, owner),
             rights_requests=_take_sender_off(db, owner),
+            moderation_decisions=take_subject_off(db, self.keyring.subject(owner)),
             accounts=accounts,
             api_keys=api_keys,
         )
@@ -331,5 +335,6 @@ def _classes(counts: Counts) -> list[str]:
         ("session", counts.sessions),
         ("account", counts.accounts),
         ("rights_request", counts.rights_requests),
+        ("moderation_decision", counts.moderation_decisions),
     ]
     return [name for name, count in reached if count]

@@ -19,6 +19,7 @@ class Keyring:
         self._tenant_key = _derive(root, b"sfumato tenant")
         self._page_key = _derive(root, b"sfumato page token")
         self._request_key = _derive(root, b"sfumato rights request")
+        self._subject_key = _derive(root, b"sfumato moderation subject")
         self.proof_key = _derive(root, b"sfumato proof of work")
         self._api_key_pepper = _derive(root, b"sfumato api key digest")
         self._sign_in_pepper = _derive(root, b"sfumato sign-in digest")
@@ -54,6 +55,10 @@ class Keyring:
     def tenant(self, owner: Owner) -> str:
         """An opaque name for the scheduler, the same for one owner, leading back to none."""
         return hmac.digest(self._tenant_key, f"{owner.kind}:{owner.id}".encode(), hashlib.sha256)[:16].hex()
+
+    def subject(self, owner: Owner) -> str:
+        """Of a moderation decision: the same for one owner, so that they can be taken off it."""
+        return hmac.digest(self._subject_key, f"{owner.kind}:{owner.id}".encode(), hashlib.sha256)[:16].hex()
 
 
 def _derive(root: bytes, purpose: bytes) -> bytes:

@@ -20,6 +20,7 @@ from edge.db.rows import (
     ConsentRow,
     ImageRow,
     JobRow,
+    ModerationDecisionRow,
     OwnedRow,
     PasskeyRow,
     PromptReadRow,
@@ -38,7 +39,15 @@ from policies.publish import kept_in_words
 from policies.schema import Kept, Policies
 
 Readable = str | int | float | bool | None
-UNREADABLE = {"owner_kind", "owner_id", "key", "erased_at", "epoch", "lease_until_at"}  # of no use outside, or above
+UNREADABLE = {
+    "owner_kind",
+    "owner_id",
+    "subject",
+    "key",
+    "erased_at",
+    "epoch",
+    "lease_until_at",
+}  # of no use outside, or above
 
 
 class HeldClass(Struct, frozen=True, kw_only=True):
@@ -83,12 +92,13 @@ async def streams_of(owner: Owner, database: Database, policies: Policies, hub: 
     return len(await hub.last_states(await database.read(recent)))
 
 
-def holdings(db: Session, owner: Owner, policies: Policies, streams: int, now: float) -> Holdings:
-    """`streams`: as `streams_of` counts them."""
+def holdings(db: Session, owner: Owner, policies: Policies, streams: int, now: float, subject: str) -> Holdings:
+    """`subject`: the owner's, in decisions. `streams`: as `streams_of` counts them."""
     images = images_of_owner(db, owner, now)
     session = db.get(SessionRow, owner.id) if owner.kind == "session" else None
     ends = _all_ends(db, owner, images, session, policies)
     ends["job_events"] = Ends(streams)
+    ends["moderation_decision"] = ends_of(db, ModerationDecisionRow.delete_at, _decided(subject))
     classes = policies.retention.classes.by_name()
     return Holdings(
         [_held(name, classes[name], ends[name]) for name in classes if name in ends],
@@ -112,18 +122,23 @@ def readings_of(db: Session, owner: Owner) -> list[PromptReadRow]:
     return list(db.scalars(read.order_by(PromptReadRow.read_at, PromptReadRow.id)))
 
 
-def own_rows(db: Session, owner: Owner) -> dict[str, list[dict[str, Readable]]]:
+def own_rows(db: Session, owner: Owner, subject: str) -> dict[str, list[dict[str, Readable]]]:
     """Every row of the owner by table, in readable form: no secrets, no sealed bytes, times as ISO 8601."""
-    which = {row: owned(row, owner) for row in get_args(OwnedRow)}
+    which: dict[type[Base], ColumnElement[bool]] = {row: owned(row, owner) for row in get_args(OwnedRow)}
+    which[ModerationDecisionRow] = _decided(subject)
     which |= {SessionRow: SessionRow.id == owner.id} if owner.kind == "session" else _of_account(owner)
-    tables = {
-        row.__tablename__: [_readable(each) for each in db.scalars(select(row).where(mine))]
+    tables: dict[str, list[dict[str, Readable]]] = {
+        str(row.__tablename__): [_readable(each) for each in db.scalars(select(row).where(mine))]
         for row, mine in which.items()
     }
     readings = [
         {"prompt_id": row.prompt_id, "read_at": _value("read_at", row.read_at)} for row in readings_of(db, owner)
     ]
     return {**tables, "prompt_read": readings}
+
+
+def _decided(subject: str) -> ColumnElement[bool]:
+    return ModerationDecisionRow.subject == subject
 
 
 def _of_account(owner: Owner) -> dict[type[Base], ColumnElement[bool]]:

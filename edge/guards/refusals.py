@@ -12,12 +12,14 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.response import Template
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from edge.errors import (
     BadInput,
     BodyTooLarge,
     GenerationFailed,
     MethodNotAllowed,
+    ModerationBlocked,
     NotFound,
     ProofRequired,
     Refusal,
@@ -38,10 +40,14 @@ class ErrorBody(Struct, frozen=True):
     param: str | None
     code: str
     challenge: Mapping[str, object] | UnsetType = UNSET
+    stage: str | UnsetType = UNSET
+    category: str | UnsetType = UNSET
+    reference: str | UnsetType = UNSET
 
 
 class ErrorReply(Struct, frozen=True):
-    """OpenAI's error shape; `challenge` comes with `proof_of_work_required` alone."""
+    """OpenAI's error shape. `challenge` comes with `proof_of_work_required` alone; `stage` (prompt or image),
+    `category` and `reference` with `moderation_blocked`."""
 
     error: ErrorBody
 
@@ -74,8 +80,15 @@ def error_reply(refusal: Refusal) -> ErrorReply:
             kind = "rate_limit_error"
         case status:
             kind = "server_error" if status >= 500 else "invalid_request_error"
-    challenge = refusal.challenge if isinstance(refusal, ProofRequired) else UNSET
-    return ErrorReply(ErrorBody(refusal.message, kind, refusal.param, refusal.code, challenge))
+    body = ErrorBody(refusal.message, kind, refusal.param, refusal.code)
+    match refusal:
+        case ProofRequired(challenge=challenge):
+            body = replace(body, challenge=challenge)
+        case ModerationBlocked(stage=stage, category=category, reference=reference):
+            body = replace(body, stage=stage, category=category, reference=reference)
+        case _:
+            pass
+    return ErrorReply(body)
 
 
 def _refusal(request: AnyRequest, error: Exception) -> Refusal:

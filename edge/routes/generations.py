@@ -56,12 +56,15 @@ async def create_generation(
     services: GivenServices,
     dry_run: DryRun = False,
 ) -> Response[Generation | Quote]:
+    arrived_at = services.moderation.stopwatch()
     order = order_job(data, caller.plan, services.policies, services.training)
     if dry_run:
+        await services.moderation.require_allowed(order.prompt, caller, arrived_at)
         return Response(_quote(order, await services.generator.status(order.model)), status_code=200)
     unwatched = bool(data.cancel_when_unwatched)
     start = partial(services.runs.start_job, caller, order, cancel_when_unwatched=unwatched)
-    run = await start_charged(request, services, order.n, start)
+    judged = partial(services.moderation.once_allowed, start, order.prompt, caller, arrived_at)
+    run = await start_charged(request, services, order.n, judged)
     reply = await just_accepted(run.job, caller, services)
     return Response(reply, headers={"Location": f"/v1/generations/{run.job_id}", **queue_headers(reply.queue)})
 

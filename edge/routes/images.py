@@ -41,9 +41,11 @@ from edge.services import Services
 async def generate_images(
     data: JSONBody[ImageRequest], request: ApiRequest, caller: GivenCaller, services: GivenServices
 ) -> Response[ImagesReply | None]:
+    arrived_at = services.moderation.stopwatch()
     order = order_images(data, caller.plan, services.policies, services.training)
     start = partial(services.runs.start_call, caller, order, keeps_some=bool(data.stream))
-    run = await start_charged(request, services, order.n, start)
+    judged = partial(services.moderation.once_allowed, start, order.prompt, caller, arrived_at)
+    run = await start_charged(request, services, order.n, judged)
     if data.stream:
         return await stream_images(run, caller, services)  # pyright: ignore[reportReturnType]
     async with leaves_with_client(request, run):

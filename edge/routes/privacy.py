@@ -15,7 +15,7 @@ from edge.routes.documented import api_errors, problems
 from edge.routes.given import GivenServices
 from edge.routes.training import TRAINED
 from edge.services import Services
-from policies.publish import Published, in_words, iso, published
+from policies.publish import Published, in_words, iso, published, refused
 
 SHORTEST, LONGEST = timedelta(minutes=1), timedelta(days=730)  # the ends of the page's scale of times
 
@@ -40,7 +40,8 @@ async def global_privacy_control(services: GivenServices) -> GlobalPrivacyContro
 
 @get("/privacy", include_in_schema=False)
 async def privacy_page(services: GivenServices) -> Template:
-    return Template("privacy.html", context={**policy_in_words(services), "share": share_of_scale})
+    context = {**policy_in_words(services), "share": share_of_scale, "refused": refused(services.policies)}
+    return Template("privacy.html", context={**context, "moderation": services.policies.moderation})
 
 
 @get("/privacy/status", include_in_schema=False)

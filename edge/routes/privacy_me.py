@@ -79,7 +79,8 @@ class Held(Struct, frozen=True, kw_only=True):
 async def show_held(caller: GivenCaller, services: GivenServices) -> Held:
     now = services.clock()
     streams = await streams_of(caller.owner, services.database, services.policies, services.hub, now)
-    ask = partial(holdings, owner=caller.owner, policies=services.policies, streams=streams, now=now)
+    subject = services.keyring.subject(caller.owner)
+    ask = partial(holdings, owner=caller.owner, policies=services.policies, streams=streams, now=now, subject=subject)
     held = await services.database.read(ask)
     copies = await services.database.read(partial(copies_of, owner=caller.owner))
     return Held(
@@ -108,7 +109,8 @@ async def show_held(caller: GivenCaller, services: GivenServices) -> Held:
 )
 async def export(caller: GivenCaller, services: GivenServices) -> Stream:
     now = services.clock()
-    rows, images = await services.database.read(partial(_all_of, owner=caller.owner, now=now))
+    subject = services.keyring.subject(caller.owner)
+    rows, images = await services.database.read(partial(_all_of, owner=caller.owner, now=now, subject=subject))
     data = ExportedData(
         made_at=datetime.fromtimestamp(now, UTC).isoformat(),
         owner_kind=caller.owner.kind,
@@ -167,8 +169,10 @@ def without(name: str, settings: Settings) -> Cookie:
     return Cookie(key=name, value="", max_age=0, path="/", secure=settings.is_https, httponly=True, samesite="lax")
 
 
-def _all_of(db: Session, owner: Owner, now: float) -> tuple[dict[str, list[dict[str, Readable]]], list[ImageRow]]:
-    return own_rows(db, owner), images_of_owner(db, owner, now)
+def _all_of(
+    db: Session, owner: Owner, now: float, subject: str
+) -> tuple[dict[str, list[dict[str, Readable]]], list[ImageRow]]:
+    return own_rows(db, owner, subject), images_of_owner(db, owner, now)
 
 
 me_routes = Router(

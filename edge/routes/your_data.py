@@ -212,12 +212,17 @@ async def _page(
 async def _belongings(caller: Caller, services: Services) -> Belongings:
     now = services.clock()
     streams = await streams_of(caller.owner, services.database, services.policies, services.hub, now)
-    read = partial(_read_belongings, caller=caller, policies=services.policies, streams=streams, now=now)
+    subject = services.keyring.subject(caller.owner)
+    read = partial(
+        _read_belongings, caller=caller, policies=services.policies, streams=streams, now=now, subject=subject
+    )
     return await services.database.read(read)
 
 
-def _read_belongings(db: DbSession, caller: Caller, policies: Policies, streams: int, now: float) -> Belongings:
-    held = holdings(db, caller.owner, policies, streams, now)
+def _read_belongings(
+    db: DbSession, caller: Caller, policies: Policies, streams: int, now: float, subject: str
+) -> Belongings:
+    held = holdings(db, caller.owner, policies, streams, now, subject)
     return Belongings(
         held.classes, held.images, held.training, copies_of(db, caller.owner), requests_of(db, caller.owner)
     )

@@ -12,7 +12,7 @@ from policies.load import DRAWN_FROM, PolicyError, accepted_digests, load_polici
 from policies.obeyed import OBEYED
 from policies.schema import KeptClasses, Model
 
-FILES = ["retention.toml", "plans.toml", "models.toml"]
+FILES = ["retention.toml", "plans.toml", "models.toml", "moderation.toml"]
 
 Edit = Callable[[str, str, str], None]
 
@@ -113,7 +113,7 @@ def test_a_wrong_value_is_refused_with_its_path(directory: Path, edit: Edit, nam
 @pytest.mark.parametrize(
     ("name", "old", "new", "said"),
     [
-        ("retention.toml", "version = 3", "version = 4", "retention.toml: `version` is 4"),
+        ("retention.toml", "version = 4", "version = 5", "retention.toml: `version` is 5"),
         ("models.toml", "version = 1", "version = 2", "models.toml: `version` is 2"),
         ("retention.toml", 'kept_for = "P7D"', "", "$.classes.logs: the code that obeys it needs `kept_for` alone"),
         (
@@ -214,18 +214,21 @@ def test_all_contradictions_are_named_at_once(directory: Path, edit: Edit):
 def test_the_digest_is_of_what_a_replica_draws_from():
     told = {"title", "licence", "created", "auto_size", "note", "previous_digest", "gpus"}
     assert {*DRAWN_FROM, *told} == set(Model.__struct_fields__)
-    model = load_policies().models.models["sfumato-embedded"]
+    policies = load_policies()
+    model, images = policies.models.models["sfumato-embedded"], policies.moderation.images
+    stricter = msgspec.structs.replace(images, threshold=0.1)
     warmer = msgspec.structs.replace(model, guidance=msgspec.structs.replace(model.guidance, default=3.0))
     renamed = msgspec.structs.replace(model, title="Another", note="better described")
-    assert model_digest(renamed) == model_digest(model)
-    assert model_digest(warmer) != model_digest(model)
+    assert model_digest(renamed, images) == model_digest(model, images)
+    assert model_digest(warmer, images) != model_digest(model, images)
+    assert model_digest(model, stricter) != model_digest(model, images)
 
 
 def test_the_digest_before_is_accepted_where_the_entry_names_it(directory: Path, edit: Edit):
-    before = load_policies(directory).models.models["sfumato-embedded"]
-    digest = model_digest(before)
+    images = load_policies(directory).moderation.images
+    digest = model_digest(load_policies(directory).models.models["sfumato-embedded"], images)
     edit("models.toml", "high = 28", "high = 30")
-    assert digest not in accepted_digests(load_policies(directory).models.models["sfumato-embedded"])
+    assert digest not in accepted_digests(load_policies(directory).models.models["sfumato-embedded"], images)
     edit("models.toml", "high = 30 }", f'high = 30 }}\nprevious_digest = "{digest}"')
     after = load_policies(directory).models.models["sfumato-embedded"]
-    assert accepted_digests(after) == {digest, model_digest(after)}
+    assert accepted_digests(after, images) == {digest, model_digest(after, images)}

@@ -18,6 +18,7 @@ from cluster.prompt_reader import Reading, read_prompt
 from edge.domain.reports import SweepReport, read_report
 from edge.domain.rights_requests import answer_request, waiting_requests
 from policies.schema import Kept
+from tests.edge.domain.moderation.forbidden import gravest
 from tests.edge.edges import Clock, Edge, make_edge
 from tests.sweeping import parts_of
 
@@ -39,6 +40,7 @@ async def everything_kept(home: Path, env: dict[str, str]) -> AsyncGenerator[Edg
         await _receipt(edge)
         await _answered_request(edge)
         await _reading(edge)
+        await _refused_prompt(edge)
         yield edge
 
 
@@ -96,6 +98,10 @@ async def _answered_request(edge: Edge) -> None:
     kept_for_s = edge.services.policies.retention.classes.rights_request.duration.total_seconds()
     answer = partial(answer_request, request_id=waiting.id, answer="yes", now=edge.clock(), forget_after_s=kept_for_s)
     await edge.services.database.write(answer)
+
+
+async def _refused_prompt(edge: Edge) -> None:
+    assert (await edge.draw(prompt=f"{PROMPT} {gravest()}")).status_code == 400
 
 
 async def _reading(edge: Edge) -> None:

@@ -28,6 +28,7 @@ KEPT_DAYS = {
     "session": 15,
     "rights_request": 18,
     "proofs": 21,
+    "moderation_decision": 24,
 }
 CLASSES = load_policies().retention.classes.by_name()
 

@@ -27,8 +27,8 @@ async def test_every_class_of_the_policy_that_has_a_subject_is_answered(edge: Ed
     reply = await edge.draw()
     session = read_session(reply.headers["x-sfumato-session"], edge.services.keyring, edge.clock())
     assert session
-    policies = edge.services.policies
-    held = await edge.services.database.read(lambda db: holdings(db, session.owner, policies, 0, edge.clock()))
+    policies, subject = edge.services.policies, edge.services.keyring.subject(session.owner)
+    held = await edge.services.database.read(lambda db: holdings(db, session.owner, policies, 0, edge.clock(), subject))
     with_subject = [
         name for name, kept in policies.retention.classes.by_name().items() if kept.erasure not in SUBJECTLESS
     ]
@@ -39,7 +39,8 @@ async def test_rows_in_full_hold_no_secret_and_nothing_sealed(edge: Edge) -> Non
     reply = await edge.draw()
     session = read_session(reply.headers["x-sfumato-session"], edge.services.keyring, edge.clock())
     assert session
-    rows = await edge.services.database.read(lambda db: own_rows(db, session.owner))
+    subject = edge.services.keyring.subject(session.owner)
+    rows = await edge.services.database.read(lambda db: own_rows(db, session.owner, subject))
     assert {table for table, found in rows.items() if found} == {"job", "image", "prompt", "session"}
     columns = {name for found in rows.values() for row in found for name in row}
     assert not columns & {"key", "digest", "token_digest", "sealed"}
