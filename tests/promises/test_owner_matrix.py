@@ -28,6 +28,7 @@ SIGNED = {**NOBODY_S, "response": {"clientDataJSON": "e30", "authenticatorData":
 JSON_BODIES: dict[str, object] = {
     "/v1/images/generations": {"prompt": "a cat"},
     "/v1/generations": {"prompt": "a cat"},
+    "/v1/moderations": {"input": "a cat"},
     "/v1/privacy/training": {"choice": "deny"},
     "/v1/account": {"credential": MADE},
     "/v1/account/challenges": {"purpose": "sign_in"},
