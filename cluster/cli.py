@@ -200,7 +200,7 @@ def check(directory: Path | None = None) -> None:
     with one_line(PolicyError):
         loaded = load_policies(directory or _own_policies())
     for name, model in loaded.models.models.items():
-        print(f"{name}: digest {model_digest(model)}")  # noqa: T201
+        print(f"{name}: digest {model_digest(model, loaded.moderation.images)}")  # noqa: T201
     print(f"{len(loaded.plans.plans)} plans, {len(loaded.models.models)} models: all agree")  # noqa: T201  its answer
 
 

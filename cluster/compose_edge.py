@@ -60,9 +60,8 @@ def build_services(
     counter_store = open_counter_store(settings.valkey_url) if settings.valkey_url else None
     hub = _hub(counter_store, policies.retention.classes.job_events.duration_s)
     prompts = PromptSealer(database, policies.retention.classes.moderation_prompt.duration_s)
-    forget_after_s = policies.retention.classes.job_state.duration_s
     terms = terms_of(policies, settings.training_key)
-    conductor = Conductor(generator, database, store, keyring, clock, forget_after_s)
+    conductor = Conductor(generator, database, store, keyring, clock, policies)
     runs = Runs(conductor, database, hub, keyring, prompts, policies, terms, clock, unwatched_s)
     signer = Signer(keyring)
     proofs = Proofs(keyring.proof_key, policies.plans.anonymous_budget.proof_cost, clock)

@@ -13,6 +13,7 @@ import httpx2
 import msgspec
 
 from serve_app.contract import (
+    End,
     Event,
     Failed,
     FrameError,
@@ -57,7 +58,7 @@ class RayServeGateway:
                         if isinstance(event, Succeeded):
                             event = msgspec.structs.replace(event, retried=is_last_attempt)
                         yield event
-                        if isinstance(event, Succeeded | Failed):
+                        if isinstance(event, End):
                             return
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 yield Failed(ModelUnavailable.code, "the model is not being served right now", RETRY_AFTER_S)

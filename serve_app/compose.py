@@ -10,21 +10,25 @@ from serve_app.contract import Event, Failed, GenerateRequest, ModelStatus
 from serve_app.delivery import Delivery
 from serve_app.engine import Engine
 from serve_app.errors import ModelUnavailable, PolicyMismatch
+from serve_app.hash_list import HashList
 from serve_app.marks import xmp_packet
 from serve_app.pipelines.pipeline import RowSpec
 from serve_app.pipelines.registry import load_pipeline
+from serve_app.safety import Classifier, PictureSafety
 from serve_app.settings import Settings
 from serve_app.step_times import StepTimes
 from serve_app.storage.opening import open_store
 
 
 def build_engine(name: str, settings: Settings, policies: Policies) -> Engine:
-    """Loads the model and measures it: seconds to minutes. Raises ModelUnavailable for a name `models.toml` lacks."""
+    """Loads the model and measures it: seconds to minutes. Raises ModelUnavailable for a name `models.toml` lacks,
+    ModerationUnavailable where pictures could not be checked."""
     model = policies.models.models.get(name)
     if model is None:
         raise ModelUnavailable(f"models.toml has no {name}")
     pipeline = load_pipeline(name, model, threads=settings.torch_threads)
-    delivery = Delivery(pipeline, open_store(settings.store), xmp_packet(model.title, _version(model.created)))
+    safety = PictureSafety(policies.moderation.images, HashList(settings.image_hashes), Classifier())
+    delivery = Delivery(pipeline, open_store(settings.store), xmp_packet(model.title, _version(model.created)), safety)
     times = StepTimes(max_forward_rows=model.batching.max_forward_rows, max_step_s=model.batching.max_step_s)
     engine = Engine(name, pipeline, delivery, times, _usual_row(model))
     engine.start()
@@ -73,7 +77,8 @@ class Engines:
 def build_engines(settings: Settings, policies: Policies) -> Engines:
     """An engine for each model of `settings.models`."""
     engines = {name: build_engine(name, settings, policies) for name in settings.models}
-    return Engines(engines, {name: accepted_digests(policies.models.models[name]) for name in engines})
+    images = policies.moderation.images
+    return Engines(engines, {name: accepted_digests(policies.models.models[name], images) for name in engines})
 
 
 def _usual_row(model: Model) -> RowSpec:

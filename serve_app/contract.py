@@ -70,7 +70,8 @@ class GenerateRequest(Struct, frozen=True):
 
     `previews` is how many partial images each image sends on its way; `inline` asks for the bytes in the reply;
     `store` is None where nothing may be stored, `training` where nothing may be copied for training. `news_every_s`:
-    how rarely the queue and the steps may be told, by a caller who only waits for the end.
+    how rarely the queue and the steps may be told, by a caller who only waits for the end. `adult`: what policy keeps
+    for adults may be made for this caller.
     """
 
     job_id: str
@@ -92,6 +93,7 @@ class GenerateRequest(Struct, frozen=True):
     wire: int = WIRE_VERSION
     training: TrainingOrder | None = None
     news_every_s: float = 0.0
+    adult: bool = False
 
 
 # Events, in the order of a request's life ----------------------------------------------------------------------------
@@ -154,6 +156,13 @@ class Succeeded(Struct, frozen=True, tag="succeeded", tag_field="event"):
     retried: bool = False
 
 
+class Blocked(Struct, frozen=True, tag="blocked", tag_field="event"):
+    """A picture may not be seen: no more images come. `category` as `moderation.toml` has it, or `listed`: it is like
+    one of the operator's list."""
+
+    category: str
+
+
 class Failed(Struct, frozen=True, tag="failed", tag_field="event"):
     """No more images come. `code` is one of `serve_app.errors`; `retry_after_s` says when trying again makes sense."""
 
@@ -162,7 +171,8 @@ class Failed(Struct, frozen=True, tag="failed", tag_field="event"):
     retry_after_s: float | None = None
 
 
-Event = Queued | Step | Preview | Image | Succeeded | Failed
+End = Succeeded | Blocked | Failed
+Event = Queued | Step | Preview | Image | End
 
 
 class ModelStatus(Struct, frozen=True):
@@ -182,7 +192,7 @@ class Generator(Protocol):
     """The seam between edge and engine: `edge.gateway` over Ray Serve, `serve_app.engine` in process."""
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
-        """Ends with Succeeded or Failed. Closing the iterator cancels the request at the next step."""
+        """Ends with an End. Closing the iterator cancels the request at the next step."""
         ...
 
     async def status(self, model: str) -> ModelStatus:

@@ -1,6 +1,8 @@
-"""What happens to a row after a step: previews on the way, and decode, encode, seal and store at the end.
+"""What happens to a row after a step: previews on the way, and decode, check, encode, seal and store at the end.
 
-All of it runs beside the next steps: decoding in one thread, encoding in a few, storing in the caller's event loop.
+No pixel leaves unchecked: a preview that may not be seen is not sent, and an image that may not ends its request. All
+of it runs beside the next steps: decoding in one thread, checking and encoding in a few, storing in the caller's event
+loop.
 """
 
 import asyncio
@@ -10,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import time
 
-from serve_app.contract import GenerateRequest, Image, Preview
+from serve_app.contract import Blocked, GenerateRequest, Image, Preview
 from serve_app.encode import encode
-from serve_app.errors import EngineFailed, ServeError
+from serve_app.errors import EngineFailed, ModerationUnavailable, ServeError
 from serve_app.pipelines.pipeline import AnyPipeline, NotFinite, Picture
+from serve_app.safety import PictureBlocked, Safety
 from serve_app.storage.store import ObjectStore, put_image
 from serve_app.training import StoredCopy, put_copy
 from serve_app.work import Work
@@ -27,10 +30,11 @@ COPY_S = 5.0  # nobody waits longer for a copy that is not theirs; one that arri
 class Delivery:
     """`mark` is the model's XMP packet, written into every file."""
 
-    def __init__(self, pipeline: AnyPipeline, store: ObjectStore, mark: bytes) -> None:
+    def __init__(self, pipeline: AnyPipeline, store: ObjectStore, mark: bytes, safety: Safety) -> None:
         self._pipeline = pipeline
         self._store = store
         self._mark = mark
+        self._safety = safety
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._encoders = ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode")
 
@@ -89,7 +93,10 @@ class Delivery:
         picture = (await drawn)[place]
         if work.is_over:
             return
-        data = await self._file(work.request, picture)
+        try:
+            data = await self._file(work.request, picture)
+        except (PictureBlocked, ModerationUnavailable):
+            return  # what is still noise may look like anything: the finished image decides
         if before is not None:
             await asyncio.wait([before])
         if not work.is_over:
@@ -98,6 +105,8 @@ class Delivery:
     async def _finish(self, work: Work, index: int, picture: Picture) -> None:
         try:
             image = await self._image(work, index, picture)
+        except PictureBlocked as blocked:
+            _block(work, blocked.category)
         except ServeError as error:
             work.fail(error)
         except Exception as error:  # noqa: BLE001  an encoder may raise anything; the caller must hear of it
@@ -112,7 +121,8 @@ class Delivery:
     async def _image(self, work: Work, index: int, picture: Picture) -> Image | None:
         """None where the work has ended meanwhile: nobody would learn of what is stored then, nor delete it.
 
-        Raises StoreUnavailable, retries included: then nothing of the image is left.
+        Raises StoreUnavailable, retries included: then nothing of the image is left. Raises PictureBlocked,
+        ModerationUnavailable: then nothing was stored.
         """
         request = work.request
         data = await self._file(request, picture)
@@ -150,9 +160,14 @@ class Delivery:
             return None
 
     async def _file(self, request: GenerateRequest, picture: Picture) -> bytes:
-        """The picture as the file that was asked for, resampled where the model draws another size."""
-        make = partial(
-            encode,
+        """The picture as the file that was asked for, resampled where the model draws another size. Raises
+        PictureBlocked, ModerationUnavailable."""
+        make = partial(self._checked_file, request, picture)
+        return await asyncio.get_running_loop().run_in_executor(self._encoders, make)
+
+    def _checked_file(self, request: GenerateRequest, picture: Picture) -> bytes:
+        self._safety.check(picture, adult=request.adult)
+        return encode(
             picture,
             width_px=request.width_px,
             height_px=request.height_px,
@@ -160,4 +175,10 @@ class Delivery:
             compression=request.output_compression,
             mark=self._mark,
         )
-        return await asyncio.get_running_loop().run_in_executor(self._encoders, make)
+
+
+def _block(work: Work, category: str) -> None:
+    """As `Work.fail` does: only the first end is told, and nothing more is drawn, stored or told."""
+    if not work.is_over:
+        work.is_over = True
+        work.outbox.post(Blocked(category))

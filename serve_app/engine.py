@@ -13,7 +13,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from serve_app.admission import make_room, overloaded, too_late
-from serve_app.contract import Event, Failed, GenerateRequest, ModelStatus, Queued, Succeeded
+from serve_app.contract import End, Event, Failed, GenerateRequest, ModelStatus, Queued
 from serve_app.delivery import Delivery
 from serve_app.errors import Draining, EngineFailed, ModelUnavailable, ReplicaLost, ServeError
 from serve_app.pipelines.pipeline import AnyPipeline, OutOfMemory, Row, RowSpec
@@ -66,7 +66,7 @@ class Engine:
             raise EngineFailed("the model cannot make a step") from self._start_error
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
-        """Ends with Succeeded or Failed; closing it cancels before the next step."""
+        """Ends with an End; closing it cancels before the next step."""
         try:
             work = self._admit(request)
         except ServeError as error:
@@ -76,7 +76,7 @@ class Engine:
             while True:
                 event = await work.outbox.next()
                 yield event
-                if isinstance(event, Succeeded | Failed):
+                if isinstance(event, End):
                     return
         finally:
             work.is_over = True

@@ -6,6 +6,7 @@ ServeError
 ├── ModelUnavailable      model_unavailable    nothing serves this model now
 │   └── Draining          draining             it is being taken out of service
 ├── Overloaded            overloaded           the estimate misses the deadline, or too much waits already
+├── ModerationUnavailable moderation_unavailable  a picture cannot be checked, so nobody sees it
 ├── StoreUnavailable      store_unavailable    the object store refused or did not answer, retries included
 ├── ReplicaLost           replica_lost         the replica died or the stream to it broke
 └── EngineFailed          engine_failed        a step or a decode raised; the bug is ours
@@ -43,6 +44,10 @@ class Overloaded(ServeError):
     """Trying again makes sense after `retry_after_s`."""
 
     code = "overloaded"
+
+
+class ModerationUnavailable(ServeError):
+    code = "moderation_unavailable"
 
 
 class StoreUnavailable(ServeError):

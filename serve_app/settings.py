@@ -16,7 +16,8 @@ class SettingsError(Exception):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """`policies` is None for the package's own files; `torch_threads` None for torch's default."""
+    """`policies` is None for the package's own files; `torch_threads` None for torch's default. `image_hashes`: the
+    operator's list, which need not be there."""
 
     home: Path
     store: StoreSettings
@@ -24,6 +25,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     serve_host: str
     serve_port: int
     serve_secret: str
+    image_hashes: Path
     policies: Path | None = None
     torch_threads: int | None = None
 
@@ -31,13 +33,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
         """Raises SettingsError."""
         policies = env.get("SFUMATO_POLICIES")
+        home = Path(env.get("SFUMATO_HOME") or ".sfumato").absolute()
         return cls(
-            home=Path(env.get("SFUMATO_HOME") or ".sfumato").absolute(),
+            home=home,
             store=_store(env),
             models=_models(env),
             serve_host=env.get("SFUMATO_SERVE_HOST") or "127.0.0.1",
             serve_port=_number(env, "SFUMATO_SERVE_PORT", MAX_PORT) or 8000,
             serve_secret=env.get("SFUMATO_SERVE_SECRET", ""),
+            image_hashes=Path(env.get("SFUMATO_IMAGE_HASHES") or home / "image-hashes.txt").absolute(),
             policies=Path(policies) if policies else None,
             torch_threads=_number(env, "SFUMATO_TORCH_THREADS", MAX_THREADS),
         )

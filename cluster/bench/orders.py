@@ -21,7 +21,7 @@ class Orders:
 
     def __init__(self, policies: Policies) -> None:
         self._model = policies.models.models[MODEL]
-        self._digest = model_digest(self._model)
+        self._digest = model_digest(self._model, policies.moderation.images)
         self._traffic = policies.plans.traffic
         self._numbers = count()
 

@@ -17,8 +17,10 @@ from policies.size import parse_size
 from serve_app.contract import GenerateRequest, Generator, Preview, Step
 from serve_app.delivery import Delivery
 from serve_app.engine import Engine
+from serve_app.hash_list import HashList
 from serve_app.pipelines.pipeline import AnyPipeline, BatchKey, Picture, Row, RowSpec
 from serve_app.pipelines.registry import load_pipeline
+from serve_app.safety import Classifier, PictureSafety
 from serve_app.settings import Settings
 from serve_app.step_times import StepTimes
 from serve_app.storage.opening import open_store
@@ -62,12 +64,14 @@ class StepLog:
 def logged_engine() -> tuple[Engine, StepLog]:
     """An engine of its own in this process, as a replica has it."""
     settings = Settings.from_env(os.environ)
-    model = load_policies(settings.policies).models.models[MODEL]
+    policies = load_policies(settings.policies)
+    model = policies.models.models[MODEL]
     log = StepLog(load_pipeline(MODEL, model, threads=settings.torch_threads))
     times = StepTimes(max_forward_rows=model.batching.max_forward_rows, max_step_s=model.batching.max_step_s)
     width_px, height_px = parse_size(model.auto_size)
     usual = RowSpec("warm up", "", 0, model.steps.default, 1.0, width_px, height_px)
-    engine = Engine(MODEL, log, Delivery(log, open_store(settings.store), b""), times, usual)
+    safety = PictureSafety(policies.moderation.images, HashList(settings.image_hashes), Classifier())
+    engine = Engine(MODEL, log, Delivery(log, open_store(settings.store), b"", safety), times, usual)
     engine.start()
     return engine, log
 

@@ -188,8 +188,8 @@ class PromptRow(Base):
 
 
 class ModerationDecisionRow(Base):
-    """That a prompt was refused, and why; not the prompt. Its id is the reference that its caller was told. `subject`:
-    an HMAC of whose it was, until they erase what is theirs. `policy_version`: of `moderation.toml`."""
+    """That a prompt or a picture was refused, and why; neither of them. Its id is the reference that was told.
+    `subject`: an HMAC of whose it was, until they erase what is theirs. `policy_version`: of `moderation.toml`."""
 
     __tablename__ = "moderation_decision"
 

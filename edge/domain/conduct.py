@@ -17,10 +17,14 @@ from edge.domain.erasure import erase_strays, finish_erasing, mark_erased
 from edge.domain.events import Ended, ImageReady
 from edge.domain.images import NewImage, added, image_row
 from edge.domain.keyring import Keyring
+from edge.domain.moderation.decisions import BY_SIGHT, new_decision
+from edge.domain.moderation.judge import Finding
 from edge.domain.run import Made, Run
 from edge.domain.training import consent_row, withdraw
-from edge.errors import DatabaseUnavailable
+from edge.errors import DatabaseUnavailable, ModerationBlocked
+from policies.schema import Policies
 from serve_app.contract import (
+    Blocked,
     Event,
     Failed,
     GenerateRequest,
@@ -41,18 +45,17 @@ Clock = Callable[[], float]
 
 
 class Conductor:
-    """`forget_after_s`: how long the bare state of a job outlives its last picture."""
-
     def __init__(
         self, generator: Generator, database: Database, store: ObjectStore, keyring: Keyring, clock: Clock,
-        forget_after_s: float,
+        policies: Policies,
     ) -> None:  # fmt: skip
         self._generator = generator
         self._database = database
         self._store = store
         self._keyring = keyring
         self._clock = clock
-        self._forget_after_s = forget_after_s
+        self._policies = policies
+        self._forget_after_s = policies.retention.classes.job_state.duration_s
 
     async def conduct(self, run: Run, drawing: asyncio.Task[Ended], stored: StoreOrder | None) -> None:
         """A task of its own: a cancel ends `drawing`, and never interrupts what writes the end."""
@@ -89,6 +92,8 @@ class Conductor:
             case Succeeded(truncated=truncated, retried=retried):
                 run.was_retried = retried
                 return Ended("succeeded", truncated=truncated)
+            case Blocked(category=category):
+                return await self._block(run, category)
             case Failed(code=code, retry_after_s=retry_after_s):
                 return Ended("failed", code, retry_after_s)
             case _:
@@ -116,13 +121,27 @@ class Conductor:
         run.channel.publish(ImageReady(image.index, row.id if row else None))
         return None
 
+    async def _block(self, run: Run, category: str) -> Ended:
+        """The decision is written before anybody hears of it."""
+        decision = new_decision(
+            Finding(category, BY_SIGHT),
+            self._keyring.subject(run.caller.owner),
+            self._policies.moderation.version,
+            self._clock(),
+            self._policies.retention.classes.moderation_decision.duration_s,
+            image_of=run.job_id,
+        )
+        await self._database.write(lambda db: db.add(decision))
+        return Ended("blocked", ModerationBlocked.code, category=category)
+
     async def _end(self, run: Run, ended: Ended, stored: StoreOrder | None) -> None:
         """What the row says is what everybody hears, whoever wrote it."""
         standing = Ended("failed", DatabaseUnavailable.code)  # the lease fails the row when we cannot write
         try:
             ending = jobs.Ending(run.job_id, run.job.epoch, ended, self._clock(), self._forget_after_s)
             standing = await self._database.write(jobs.ended(ending))
-            if standing.status != "succeeded" and not (run.keeps_some and standing == ended):
+            keeps_some = run.keeps_some and standing == ended and standing.status != "blocked"
+            if standing.status != "succeeded" and not keeps_some:
                 await self._drop_images(run)
             if stored and (standing.status != "succeeded" or run.was_retried):
                 await self._drop_strays(run, stored)
@@ -132,7 +151,7 @@ class Conductor:
         run.channel.publish(standing)
 
     async def _drop_images(self, run: Run) -> None:
-        """Nobody was told of them."""
+        """Nobody was told of them, or beside one that may not be seen none is kept."""
         if run.permission:
             copies = ConsentRow.id.in_([made.row.id for made in run.made.values() if made.row])
             await withdraw(

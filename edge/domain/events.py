@@ -28,10 +28,13 @@ class ImageReady(Struct, frozen=True, tag="image_ready", tag_field="event"):
 
 
 class Ended(Struct, frozen=True, tag="ended", tag_field="event"):
+    """`category` is of what was blocked."""
+
     status: Outcome
     error_code: str | None = None
     retry_after_s: float | None = None
     truncated: bool = False
+    category: str | None = None
 
 
 State = Queued | ImageReady | Ended

@@ -83,8 +83,9 @@ def order_job(request: JobRequest, plan: Plan, policies: Policies, terms: Terms)
 
 
 def engine_request(
-    order: Order, job_id: JobId, turn: Turn, slots: list[Slot], training: TrainingOrder | None = None
-) -> GenerateRequest:
+    order: Order, job_id: JobId, turn: Turn, slots: list[Slot], training: TrainingOrder | None = None,
+    *, adult: bool = False,
+) -> GenerateRequest:  # fmt: skip
     kept = order.kept
     return GenerateRequest(
         job_id=job_id,
@@ -105,6 +106,7 @@ def engine_request(
         store=StoreOrder(PREFIX, kept.class_days, kept.seconds, slots) if kept else None,
         training=training,
         news_every_s=order.news_every_s,
+        adult=adult,
     )
 
 
@@ -118,7 +120,7 @@ def _order(
     guidance = _guidance(request, model)
     order = Order(
         model=name,
-        policy_digest=model_digest(model),
+        policy_digest=model_digest(model, policies.moderation.images),
         prompt=_prompt(request, guidance),
         n=n,
         size=_size(request, plan, model),

@@ -18,6 +18,7 @@ from edge.domain import jobs
 from edge.domain.conduct import Clock, Conductor
 from edge.domain.events import Channel, Ended, EventHub, MemoryChannel, nobody_cares
 from edge.domain.keyring import Keyring
+from edge.domain.moderation.adults import sees_all
 from edge.domain.orders import Order, engine_request
 from edge.domain.owner import Caller, JobId, Owner
 from edge.domain.prompts import PromptSealer
@@ -167,8 +168,9 @@ class Runs:
         self._runs[job_id] = run
         slots = _slots(order, caller.viewing_secret)
         request = engine_request(
-            order, job_id, self._turn(caller.owner, caller.plan), slots, permission and permission.terms.order
-        )
+            order, job_id, self._turn(caller.owner, caller.plan), slots, permission and permission.terms.order,
+            adult=sees_all(self._policies, caller),
+        )  # fmt: skip
         drawing = asyncio.create_task(self._conductor.draw(run, request))
         conducting = asyncio.create_task(self._conductor.conduct(run, drawing, request.store))
         run.begin(drawing, conducting)

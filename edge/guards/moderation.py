@@ -12,6 +12,7 @@ from typing import TypeVar
 from edge.db.database import Database
 from edge.domain.conduct import Clock
 from edge.domain.keyring import Keyring
+from edge.domain.moderation.adults import is_adult
 from edge.domain.moderation.decisions import new_decision
 from edge.domain.moderation.judge import Finding, Judge
 from edge.domain.owner import Caller
@@ -47,19 +48,12 @@ class Moderation:
 
     async def require_allowed(self, prompt: Prompt, caller: Caller, arrived_at: float) -> None:
         """`arrived_at` by the stopwatch. Raises ModerationBlocked, ModerationUnavailable, DatabaseUnavailable."""
-        finding = await self.judge.find(prompt, is_adult=self.is_adult(caller))
+        finding = await self.judge.find(prompt, is_adult=is_adult(self._policies, caller))
         if finding is None:
             return
         reference = await self._write_down(finding, caller)
         await self._sleep(max(0.0, arrived_at + ANSWERED_AFTER_S - self.stopwatch()))
         raise ModerationBlocked(stage="prompt", category=finding.category, reference=reference)
-
-    def is_adult(self, caller: Caller) -> bool:
-        """The operator knows it of a plan; of nobody without an account."""
-        assured, plans = self._policies.moderation.age_assurance, self._policies.plans.plans
-        if assured is None or caller.owner.kind != "account":
-            return False
-        return any(caller.plan is plans[name] for name in assured.plans)
 
     async def _write_down(self, finding: Finding, caller: Caller) -> str:
         decision = new_decision(

@@ -68,7 +68,7 @@ async def stream_images(run: Run, caller: Caller, services: Services) -> EventSt
     first = await listener.take(FIRST_EVENT_S)
     for told in first:
         if isinstance(told.event, Ended) and told.event.status != "succeeded":
-            raise refusal_of(told.event)
+            raise refusal_of(told.event, run.job_id)
     queued = next((told.event for told in first if isinstance(told.event, Queued)), None)
     return EventStream(_chunks(run, listener, first, caller, services), queue_headers(queued))
 
@@ -99,7 +99,7 @@ def _chunk(told: Told, run: Run, caller: Caller, services: Services) -> bytes | 
             completed = _completed(index, run, caller, services)
             return sse_frame(completed, event=completed.type)
         case Ended() as ended if ended.status != "succeeded":
-            return sse_frame(error_reply(refusal_of(ended)))
+            return sse_frame(error_reply(refusal_of(ended, run.job_id)))
         case _:
             return None
 

@@ -74,7 +74,7 @@ async def _cancel_on_disconnect(request: ApiRequest, run: Run) -> None:
 def _images_reply(run: Run, ended: Ended, caller: Caller, services: Services) -> ImagesReply:
     """Raises what `refusal_of` says."""
     if ended.status != "succeeded":
-        raise refusal_of(ended)
+        raise refusal_of(ended, run.job_id)
     order = run.order
     made = [run.made[index] for index in sorted(run.made)]
     return ImagesReply(

@@ -8,6 +8,7 @@ from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
 from edge.domain.limits.gate import MODERATIONS
+from edge.domain.moderation.adults import is_adult
 from edge.domain.moderation.judge import blocks
 from edge.domain.requests import MAX_PROMPT_CHARACTERS
 from edge.guards.limits import CHARGES
@@ -75,13 +76,13 @@ class ModerationReply(Struct, frozen=True, kw_only=True):
 )
 async def moderate(data: JSONBody[ModerationRequest], caller: GivenCaller, services: GivenServices) -> ModerationReply:
     """Judge texts by the rules that every prompt is judged by before a picture is made of it."""
-    policy, is_adult = services.policies.moderation, services.moderation.is_adult(caller)
+    policy, adult = services.policies.moderation, is_adult(services.policies, caller)
     texts = [data.input] if isinstance(data.input, str) else data.input
     scores = await services.moderation.judge.scores(texts)
     return ModerationReply(
         id=f"modr-{secrets.token_hex(12)}",
         model=f"sfumato-moderation-{policy.version}",
-        results=[_judged(each, policy, is_adult=is_adult) for each in scores],
+        results=[_judged(each, policy, is_adult=adult) for each in scores],
     )
 
 

@@ -10,10 +10,11 @@ from msgspec import UNSET, Struct, UnsetType
 from edge.db.rows import ImageRow, JobRow
 from edge.domain.events import Ended, State
 from edge.domain.images import token_for
+from edge.domain.moderation.decisions import IMAGE
 from edge.domain.orders import Order
 from edge.domain.owner import Caller
 from edge.domain.run import Made
-from edge.errors import Cancelled, GenerationFailed, Refusal, message_for, usual_wait_s
+from edge.errors import Cancelled, GenerationFailed, ModerationBlocked, Refusal, message_for, usual_wait_s
 from edge.services import Services
 from policies.schema import Guidance, Model, Steps
 from policies.size import Pixels
@@ -76,11 +77,15 @@ class Queue(Struct, frozen=True):
 
 
 class JobError(Struct, frozen=True):
-    """`retry_after_s`: where another try makes sense, how long to wait before it."""
+    """`retry_after_s`: where another try makes sense, how long to wait before it. `stage`, `reference` and, for as long
+    as the job's events are there, `category` come with `moderation_blocked`."""
 
     code: str
     message: str
     retry_after_s: float | None
+    stage: str | UnsetType = UNSET
+    category: str | UnsetType = UNSET
+    reference: str | UnsetType = UNSET
 
 
 class Generation(Struct, frozen=True, kw_only=True):
@@ -191,17 +196,19 @@ def generation(
         n=job.images_asked,
         queue=Queue(queued.position, queued.eta_s) if queued else None,
         images=[stored_image(row, caller, services) for row in images],
-        error=_job_error(job.error_code, told) if job.error_code else None,
+        error=_job_error(job, job.error_code, told) if job.error_code else None,
         truncated=job.truncated,
         created_at=job.created_at,
         ended_at=job.ended_at,
     )
 
 
-def refusal_of(ended: Ended) -> Refusal:
+def refusal_of(ended: Ended, job_id: str) -> Refusal:
     """What a caller who waited for the pictures gets instead."""
     if ended.status == "cancelled":
         return Cancelled()
+    if ended.status == "blocked" and ended.category is not None:
+        return ModerationBlocked(stage=IMAGE, category=ended.category, reference=job_id)
     return GenerationFailed(ended.error_code or "engine_failed", retry_after_s=ended.retry_after_s)
 
 
@@ -221,6 +228,10 @@ def model_card(name: str, model: Model, created: int) -> ModelCard:
     )
 
 
-def _job_error(code: str, told: State | None) -> JobError:
-    known_s = told.retry_after_s if isinstance(told, Ended) and told.error_code == code else None
+def _job_error(job: JobRow, code: str, told: State | None) -> JobError:
+    ended = told if isinstance(told, Ended) and told.error_code == code else None
+    if code == ModerationBlocked.code:
+        category = UNSET if ended is None or ended.category is None else ended.category
+        return JobError(code, message_for(code), None, stage=IMAGE, category=category, reference=job.id)
+    known_s = ended and ended.retry_after_s
     return JobError(code, message_for(code), usual_wait_s(code) if known_s is None else known_s)

@@ -10,7 +10,11 @@ from edge.routes.replies import Generation, Queue, generation
 from edge.services import Services
 from serve_app.contract import Queued
 
-TELL_MORE = ("queued", "failed")  # their events know more than their rows: where it waits, when to try again
+TELL_MORE = (
+    "queued",
+    "failed",
+    "blocked",
+)  # events know more than rows: where it waits, when to try again, what it was
 
 
 async def shown(page: Sequence[JobRow], caller: Caller, services: Services) -> list[Generation]:

@@ -4,7 +4,18 @@ import asyncio
 import base64
 from collections.abc import AsyncGenerator, Callable
 
-from serve_app.contract import Event, Failed, GenerateRequest, Image, ModelStatus, Preview, Queued, Step, Succeeded
+from serve_app.contract import (
+    Blocked,
+    Event,
+    Failed,
+    GenerateRequest,
+    Image,
+    ModelStatus,
+    Preview,
+    Queued,
+    Step,
+    Succeeded,
+)
 from serve_app.errors import ModelUnavailable
 from serve_app.storage.store import ObjectStore, put_image
 from serve_app.training import put_copy
@@ -29,7 +40,7 @@ class ScriptedGenerator:
         self.started = asyncio.Event()
         self.drawn = asyncio.Event()
         self.cancelled = asyncio.Event()
-        self.failure: Failed | None = None
+        self.failure: Failed | Blocked | None = None
         self.shed: Failed | None = None
         self.failures: list[Failed] = []
         self.raises: Exception | None = None

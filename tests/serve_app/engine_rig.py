@@ -19,6 +19,7 @@ from serve_app.pipelines.pipeline import RowSpec
 from serve_app.step_times import StepTimes
 from serve_app.storage.directory import DirectoryStore
 from tests.serve_app.counting_pipeline import CountingPipeline
+from tests.serve_app.harmless import Harmless
 
 MODEL = "counting"
 USUAL = RowSpec("", "", seed=999, steps=4, guidance=1.0, width_px=64, height_px=64)
@@ -31,7 +32,7 @@ class Rig:
     def __init__(self, directory: Path, usual: RowSpec = USUAL, times: StepTimes | None = None) -> None:
         self.pipeline = CountingPipeline()
         self.store = DirectoryStore(directory)
-        delivery = Delivery(self.pipeline, self.store, xmp_packet("test", "1"))
+        delivery = Delivery(self.pipeline, self.store, xmp_packet("test", "1"), Harmless())
         times = times or StepTimes(max_forward_rows=8, max_step_s=1.0)
         self.engine = Engine(MODEL, self.pipeline, delivery, times, usual)
 

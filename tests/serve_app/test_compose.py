@@ -14,6 +14,7 @@ from serve_app.pipelines.pipeline import RowSpec
 from serve_app.step_times import StepTimes
 from serve_app.storage.directory import DirectoryStore
 from tests.serve_app.counting_pipeline import CountingPipeline
+from tests.serve_app.harmless import Harmless
 
 CURRENT, BEFORE = "00112233445566aa", "ffeeddccbbaa0099"
 
@@ -24,7 +25,7 @@ async def engines(tmp_path: Path) -> AsyncIterator[Engines]:
     engine = Engine(
         "counting",
         pipeline,
-        Delivery(pipeline, DirectoryStore(tmp_path), b""),
+        Delivery(pipeline, DirectoryStore(tmp_path), b"", Harmless()),
         StepTimes(max_forward_rows=2, max_step_s=1.0),
         RowSpec("", "", seed=0, steps=4, guidance=1.0, width_px=64, height_px=64),
     )

@@ -11,6 +11,7 @@ import pytest
 
 from serve_app.contract import (
     MAX_FRAME_BYTES,
+    Blocked,
     Event,
     Failed,
     FrameError,
@@ -70,12 +71,14 @@ COPIED_REQUEST = msgspec.structs.replace(
     store=StoreOrder("img", 2, 86400, [Slot("a" * 32, b"\x01" * 32)]),
     training=TrainingOrder("training", 366, 31_536_000, b"\x04" * 32),
 )
+ADULT_REQUEST = msgspec.structs.replace(BARE_REQUEST, job_id="gen_4", adult=True)
 QUIET_REQUEST = msgspec.structs.replace(BARE_REQUEST, job_id="gen_3", news_every_s=30.0)
 REQUESTS = {
     "request": REQUEST,
     "request_bare": BARE_REQUEST,
     "request_copied": COPIED_REQUEST,
     "request_quiet": QUIET_REQUEST,
+    "request_adult": ADULT_REQUEST,
 }
 EVENTS: dict[str, Event] = {
     "queued": Queued(3, 1.5),
@@ -107,6 +110,7 @@ EVENTS: dict[str, Event] = {
     ),
     "image_truncated": Image(0, 5, 64, 64, data=b"\x89PNG-image", truncated=True),
     "succeeded": Succeeded(truncated=True),
+    "blocked": Blocked("sexual"),
     "failed": Failed("overloaded", "too much is waiting already", 12.5),
 }
 

@@ -19,11 +19,12 @@ def test_an_empty_environment_gives_the_defaults():
     assert (settings.serve_host, settings.serve_port) == ("127.0.0.1", 8000)
     assert settings.home.name == ".sfumato"
     assert settings.store.directory == settings.home / "objects"
+    assert settings.image_hashes == settings.home / "image-hashes.txt"
     assert (settings.policies, settings.torch_threads, settings.store.s3_url) == (None, None, None)
 
 
 def test_empty_variables_are_as_good_as_none():
-    names = ["HOME", "POLICIES", "MODELS", "SERVE_PORT", "TORCH_THREADS", "S3_URL"]
+    names = ["HOME", "POLICIES", "IMAGE_HASHES", "MODELS", "SERVE_PORT", "TORCH_THREADS", "S3_URL"]
     assert Settings.from_env({f"SFUMATO_{name}": "" for name in names}) == Settings.from_env({})
 
 
@@ -37,6 +38,7 @@ def test_every_variable_is_read(tmp_path: Path):
             "SFUMATO_SERVE_SECRET": "hush-hush",
             "SFUMATO_POLICIES": "/etc/sfumato",
             "SFUMATO_TORCH_THREADS": "2",
+            "SFUMATO_IMAGE_HASHES": "/etc/sfumato/hashes.txt",
             "SFUMATO_S3_BUCKET": "images",
             "SFUMATO_S3_REGION": "eu-north-1",
             **S3,
@@ -46,6 +48,7 @@ def test_every_variable_is_read(tmp_path: Path):
     assert settings.models == ["one", "two"]
     assert (settings.serve_host, settings.serve_port, settings.torch_threads) == ("10.0.0.7", 9000, 2)
     assert settings.policies == Path("/etc/sfumato")
+    assert settings.image_hashes == Path("/etc/sfumato/hashes.txt")
     store = settings.store
     assert (store.s3_url, store.access_key, store.secret_key) == tuple(S3.values())
     assert (store.bucket, store.region) == ("images", "eu-north-1")

@@ -20,6 +20,7 @@ from serve_app.storage.store import ObjectStore
 from serve_app.training import CopyBroken, TrainingCopy, open_copy, seal_copy
 from serve_app.work import Work
 from tests.serve_app.counting_pipeline import CountingPipeline
+from tests.serve_app.harmless import Harmless
 
 OPERATOR = X25519PrivateKey.generate()
 PUBLIC = OPERATOR.public_key().public_bytes_raw()
@@ -56,7 +57,7 @@ def store(tmp_path: Path) -> DirectoryStore:
 
 @pytest.fixture
 async def delivery(pipeline: CountingPipeline, store: DirectoryStore) -> AsyncIterator[Delivery]:
-    delivery = Delivery(pipeline, store, xmp_packet("test", "1"))
+    delivery = Delivery(pipeline, store, xmp_packet("test", "1"), Harmless())
     yield delivery
     delivery.close()
 
@@ -177,14 +178,14 @@ async def test_a_caller_who_leaves_after_the_picture_was_stored_leaves_no_copy(
     pipeline: CountingPipeline, store: DirectoryStore
 ):
     work = started(pipeline)
-    delivery = Delivery(pipeline, CopiesRefused(store, "leave", work), xmp_packet("test", "1"))
+    delivery = Delivery(pipeline, CopiesRefused(store, "leave", work), xmp_packet("test", "1"), Harmless())
     await delivery.images([(work, 0)])
     delivery.close()
     assert await store.keys("training/") == []
 
 
 async def delivered(store: ObjectStore, pipeline: CountingPipeline, work: Work) -> Event:
-    delivery = Delivery(pipeline, store, xmp_packet("test", "1"))
+    delivery = Delivery(pipeline, store, xmp_packet("test", "1"), Harmless())
     await delivery.images([(work, 0)])
     delivery.close()
     return await work.outbox.next()

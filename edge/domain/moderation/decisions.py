@@ -1,5 +1,5 @@
-"""What is remembered of a refusal: category, rule and day under a reference. Neither the prompt, nor whose it was in a
-form that leads back to them."""
+"""What is remembered of a refusal: category, rule and day under a reference. Neither prompt nor picture, nor whose it
+was in a form that leads back to them."""
 
 import secrets
 
@@ -9,19 +9,21 @@ from sqlalchemy.orm import Session
 from edge.db.rows import ModerationDecisionRow
 from edge.db.statements import changed
 from edge.domain.moderation.judge import Finding
+from edge.domain.owner import JobId
 from edge.domain.prompts import day_of
 
-PROMPT = "prompt"  # the stage
+PROMPT, IMAGE = "prompt", "image"  # the stages
+BY_SIGHT = "picture"  # the rule of an image
 
 
 def new_decision(
-    finding: Finding, subject: str, policy_version: int, now: float, kept_for_s: float
+    finding: Finding, subject: str, policy_version: int, now: float, kept_for_s: float, *, image_of: JobId | None = None
 ) -> ModerationDecisionRow:
-    """Of a prompt; `subject` is `Keyring.subject`'s."""
+    """Of a prompt, or of an image of that job, whose id is the reference then. `subject` is `Keyring.subject`'s."""
     return ModerationDecisionRow(
-        id=secrets.token_hex(16),
+        id=image_of or secrets.token_hex(16),
         subject=subject,
-        stage=PROMPT,
+        stage=IMAGE if image_of else PROMPT,
         category=finding.category,
         rule=finding.rule,
         policy_version=policy_version,

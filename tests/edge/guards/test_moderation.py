@@ -11,6 +11,7 @@ from openai import AsyncOpenAI, BadRequestError
 from sqlalchemy import select
 
 from edge.db.rows import JobRow, ModerationDecisionRow, PromptRow, SessionRow
+from edge.domain.moderation.adults import is_adult
 from edge.domain.moderation.judge import Judge, Meanings
 from edge.domain.owner import Caller, Owner, OwnerId
 from edge.guards.moderation import ANSWERED_AFTER_S, Moderation
@@ -291,5 +292,5 @@ async def test_a_session_is_no_adult_whatever_its_plan(tmp_path: Path) -> None:
     edge = make_edge(tmp_path, Clock(), policies=for_adults())
     plan = edge.services.policies.plans.plans["pro"]
     session = Caller(Owner("session", OwnerId("a" * 32)), b"", plan)
-    assert not edge.services.moderation.is_adult(session)
-    assert edge.services.moderation.is_adult(Caller(Owner("account", OwnerId("a" * 32)), b"", plan))
+    assert not is_adult(edge.services.policies, session)
+    assert is_adult(edge.services.policies, Caller(Owner("account", OwnerId("a" * 32)), b"", plan))

@@ -16,6 +16,7 @@ from serve_app.pipelines.embedded import LATENT, EmbeddedPipeline, EmbeddedRow
 from serve_app.pipelines.pipeline import RowSpec
 from serve_app.storage.directory import DirectoryStore
 from serve_app.work import Work
+from tests.serve_app.harmless import Harmless
 
 ROOT = Path(str(embedded.__path__[0]))
 MIXED = [
@@ -79,7 +80,7 @@ def test_no_row_changes_another(pipeline: EmbeddedPipeline, poison: float):
 
 
 async def test_a_request_whose_numbers_are_none_fails_alone(pipeline: EmbeddedPipeline, tmp_path: Path):
-    delivery = Delivery(pipeline, DirectoryStore(tmp_path), b"")
+    delivery = Delivery(pipeline, DirectoryStore(tmp_path), b"", Harmless())
     good, bad, other = (Work(request(seed), pipeline.batch_key) for seed in (1, 2, 3))
     for work in (good, bad, other):
         work.rows[0] = pipeline.start(work.specs)[0]
