@@ -3,7 +3,7 @@
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +13,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from valkey.asyncio import Valkey
+from xdist.remote import Producer
+from xdist.scheduler.loadfile import LoadFileScheduling
 
 from edge.db.database import Database, open_engine
 from tests.servers import S3Server, ServerMissing, postgresql, seaweedfs, valkey
@@ -96,7 +98,7 @@ async def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> 
 
 
 @asynccontextmanager
-async def _postgresql_database(request: pytest.FixtureRequest, like: str = "") -> AsyncIterator[str]:
+async def _postgresql_database(request: pytest.FixtureRequest, like: str = "") -> AsyncGenerator[str]:
     server: str = request.getfixturevalue("postgresql_url")
     name = f"t{uuid.uuid4().hex}"
     await _execute(server, f"CREATE DATABASE {name} {like}")
@@ -133,16 +135,25 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[GPU_TESTS] = []
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where workers share the tests, one runs a whole file; one alone all that start a real Ray, which begin first."""
-    items.sort(key=lambda item: not _starts_ray(item))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if _starts_ray(item) else item.path.as_posix()))
+    """What starts a real Ray takes longest: it begins first."""
+    items.sort(key=lambda item: not _starts_ray(item.nodeid))
 
 
-def _starts_ray(item: pytest.Item) -> bool:
-    return item.path.relative_to(item.config.rootpath / "tests").as_posix() in STARTS_RAY
+class _FileByFile(LoadFileScheduling):
+    """Where workers share the tests, one runs a whole file; one alone all that start a real Ray."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "ray" if _starts_ray(nodeid) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    return _FileByFile(config, log)
+
+
+def _starts_ray(nodeid: str) -> bool:
+    return nodeid.partition("::")[0].removeprefix("tests/") in STARTS_RAY
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
