@@ -21,7 +21,7 @@ from cluster.home import free_port
 from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
 from edge.settings import database_url
-from serve_app.contract import Succeeded
+from serve_app.contract import Generator, Succeeded
 from serve_app.engine import Engine
 
 CLIENTS = 16
@@ -95,23 +95,30 @@ async def measure_start(rounds: int) -> list[Figure]:
 
 
 async def measure_added_latency(stage: Stage, engine: Engine, rounds: int) -> Figure:
-    edge_ms, engine_ms = list[float](), list[float]()
-    async with edge_process(granian("served_app"), "/readyz", {"SFUMATO_SERVE_URL": stage.serve_url}) as server:
-        async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
-            await keep_session(client)
-            for _ in range(rounds):
-                through, alone = list[float](), list[float]()
-                for _ in range(LATENCY_CALLS):
-                    through.append(await _through_edge_s(client))
-                    alone.append(await _alone_s(engine, stage))
-                edge_ms.append(statistics.median(through) * 1e3)
-                engine_ms.append(statistics.median(alone) * 1e3)
+    p50_ms: dict[str, list[float]] = {"through the edge": [], "through Ray Serve": [], "engine in process": []}
+    async with (
+        edge_process(granian("served_app"), "/readyz", {"SFUMATO_SERVE_URL": stage.serve_url}) as server,
+        httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client,
+        _gateway(stage) as gateway,
+    ):
+        await keep_session(client)
+        for _ in range(rounds):
+            calls_s: dict[str, list[float]] = {side: [] for side in p50_ms}
+            for _ in range(LATENCY_CALLS):
+                calls_s["through the edge"].append(await _through_edge_s(client))
+                calls_s["through Ray Serve"].append(await _alone_s(gateway, stage))
+                calls_s["engine in process"].append(await _alone_s(engine, stage))
+            for side, took_s in calls_s.items():
+                p50_ms[side].append(statistics.median(took_s) * 1e3)
     return Figure(
         row="D4",
         what="p50 added by edge and Ray Serve (default proxy) over the engine alone, ms",
         reach="≤ 15",
-        rounds=[through - alone for through, alone in zip(edge_ms, engine_ms, strict=True)],
-        sides={"through the edge p50_ms": edge_ms, "engine in process p50_ms": engine_ms},
+        rounds=[
+            through - alone
+            for through, alone in zip(p50_ms["through the edge"], p50_ms["engine in process"], strict=True)
+        ],
+        sides={f"{side} p50_ms": values for side, values in p50_ms.items()},
         notes=f"one caller, machine otherwise idle, {LATENCY_STEPS} steps, guidance 1, bytes inline, job rows written; "
         f"{LATENCY_CALLS} calls a side and round, alternating",
     )
@@ -173,9 +180,16 @@ async def _through_edge_s(client: httpx2.AsyncClient) -> float:
     return took_s
 
 
-async def _alone_s(engine: Engine, stage: Stage) -> float:
+@asynccontextmanager
+async def _gateway(stage: Stage) -> AsyncGenerator[Generator]:
+    gateway = stage.gateway()
+    yield gateway
+    await gateway.close()
+
+
+async def _alone_s(generator: Generator, stage: Stage) -> float:
     began_s = perf_counter()
-    async for event in engine.generate(stage.orders.one(ENGINE, LATENCY_STEPS)):
+    async for event in generator.generate(stage.orders.one(ENGINE, LATENCY_STEPS)):
         if isinstance(event, Succeeded):
             return perf_counter() - began_s
     raise RuntimeError("the engine failed")
