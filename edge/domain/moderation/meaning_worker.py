@@ -108,7 +108,8 @@ def _write(pipe: BinaryIO, message: Answer | int) -> None:
 
 def main() -> None:
     """Whatever a library prints goes to standard error, so that only answers are on the pipe."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    if sys.platform == "linux":  # others count what is not memory, or refuse
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     work(sys.stdin.buffer, answers, Encoder())
