@@ -28,6 +28,7 @@ from edge.domain.limits.shared import SharedLimiter
 from edge.domain.limits.steady import SteadyLimiter
 from edge.domain.limits.tries import Tries, failed_entries, made_accounts
 from edge.domain.moderation.judge import Judge
+from edge.domain.moderation.semantics import Semantics
 from edge.domain.page_tokens import PageTokens
 from edge.domain.passkeys import RelyingParty
 from edge.domain.prompts import PromptSealer
@@ -47,11 +48,16 @@ from serve_app.storage.opening import open_store
 
 
 def build_edge(settings: Settings, policies: Policies, generator: Generator) -> Litestar:
-    return create_app(build_services(settings, policies, generator))
+    return create_app(build_services(settings, policies, generator, semantics=build_semantics(policies)))
+
+
+def build_semantics(policies: Policies) -> Semantics:
+    return Semantics({name: category.exemplars for name, category in policies.moderation.categories.items()})
 
 
 def build_services(
-    settings: Settings, policies: Policies, generator: Generator, *, clock: Clock = time,
+    settings: Settings, policies: Policies, generator: Generator, *, semantics: Semantics | None = None,
+    clock: Clock = time,
     heartbeat_s: float = HEARTBEAT_S, unwatched_s: float = UNWATCHED_S,
 ) -> Services:  # fmt: skip
     database = Database(open_engine(settings.database_url))
@@ -77,7 +83,8 @@ def build_services(
         generator=generator,
         hub=hub,
         gate=Gate(limiter, policies.plans, proofs, clock),
-        moderation=Moderation(Judge(policies.moderation, None), policies, database, keyring, clock),
+        moderation=Moderation(Judge(policies.moderation, semantics), policies, database, keyring, clock),
+        semantics=semantics,
         keyring=keyring,
         known_keys=known_keys,
         known_sign_ins=known_sign_ins,

@@ -13,7 +13,7 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server.embed import Server
 
-from cluster.compose_edge import build_services
+from cluster.compose_edge import build_semantics, build_services
 from cluster.home import require_free_port
 from cluster.open_files import allow_many_open_files
 from cluster.store_init import require_safe_store
@@ -45,7 +45,7 @@ async def run_edge(settings: Settings, policies: Policies, host: str, generator:
     await require_safe_store(settings.store, policies)
     leave = asyncio.Event()
     set_when_told_to_leave(leave)
-    services = build_services(settings, policies, generator)
+    services = build_services(settings, policies, generator, semantics=build_semantics(policies))
     try:
         await migrate(services.database.engine)  # the lifespan does too, but would raise a group
         await serve_until(leave, services, host=host, port=settings.port)

@@ -1,7 +1,7 @@
 """The edge as a Litestar app: routes, guards and one envelope, over services that were built elsewhere."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -107,7 +107,7 @@ async def _open(services: Services, _: Litestar) -> AsyncGenerator[None]:
         await migrate(services.database.engine)
         if services.counter_store is not None:
             await require_forgetful(services.counter_store)
-        async with services.gate, services.runs:
+        async with services.semantics or nullcontext(), services.gate, services.runs:
             yield
     finally:
         await services.database.close()

@@ -13,6 +13,7 @@ from edge.domain.events import EventHub
 from edge.domain.keyring import Keyring
 from edge.domain.limits.gate import Gate
 from edge.domain.limits.tries import Tries
+from edge.domain.moderation.semantics import Semantics
 from edge.domain.page_tokens import PageTokens
 from edge.domain.passkeys import RelyingParty
 from edge.domain.prompts import PromptSealer
@@ -32,7 +33,7 @@ HEARTBEAT_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """`counter_store` is None where this edge is the only one."""
+    """`counter_store` is None where this edge is the only one; `semantics` where prompts are judged by words alone."""
 
     settings: Settings
     policies: Policies
@@ -43,6 +44,7 @@ class Services:
     hub: EventHub
     gate: Gate
     moderation: Moderation
+    semantics: Semantics | None
     keyring: Keyring
     known_keys: KnownKeys
     known_sign_ins: KnownSignIns

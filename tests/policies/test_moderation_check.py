@@ -88,7 +88,7 @@ def test_nothing_else_is_for_adults_alone():
     ("old", "new", "problem"),
     [
         ('action = "block" # the code', 'action = "allow" # the code', "$.categories.sexual_minors.action"),
-        ("threshold = 0.62", "threshold = 1.2", "$.categories"),
+        ("threshold = 0.58", "threshold = 1.2", "$.categories"),
         ('all_of = [["minors_sexualised"]]', 'all_of = [["adults"]]', "the list `adults`, which is not there"),
         ('all_of = [["minors_sexualised"]]', 'all_of = [["minors_sexualised"]], unless = ["art"]', "nothing excuses"),
         ('id = "minors-explicit"', 'id = "minors-nudity"', "the rule `minors-nudity` is there twice"),

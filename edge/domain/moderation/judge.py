@@ -21,7 +21,7 @@ from serve_app.contract import Prompt
 T = TypeVar("T")
 BY_MEANING = "meaning"  # the rule of a category that words did not find
 CERTAIN = 1.0
-SLOW_S = 2.0
+SLOW_S = 5.0  # some hundred times what a prompt takes; a process that has just started takes longer
 LONG_CHARACTERS = 2_000  # some milliseconds of reading
 
 

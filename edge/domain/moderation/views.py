@@ -28,6 +28,7 @@ _INSIDE = re.compile(r"(?<=[^\W_])[^\w\s]+(?=[^\W_])|(?<=[^\W_])_+(?=[^\W_])")
 _SPELLED = re.compile(r"(?<![^\W_])[^\W_](?:[\W_]+[^\W_](?![^\W_])){2,}")
 _SEPARATED = re.compile(r"[\W_]+")
 _STRETCHED = re.compile(r"(.)\1{2,}")
+_ACCENTS = re.compile("[\u0300-\u036f]")
 _CYRILLIC = re.compile("[\u0400-\u04ff]")
 _LEET = re.compile(r"[013457@$!|€]")
 _AS_LETTERS = str.maketrans("03457@$€", "oeastase")
@@ -101,7 +102,8 @@ def _shown(character: str) -> str | None:
 
 
 def _as_latin(visible: str) -> str:
-    return visible if visible.isascii() else str(parse(visible))
+    """Look-alikes are known to a library; it misses letters that it has not seen with an accent."""
+    return visible if visible.isascii() else str(parse(_ACCENTS.sub("", unicodedata.normalize("NFKD", visible))))
 
 
 def _as_cyrillic(visible: str) -> str:

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from ahocorasick_rs import AhoCorasick
 from msgspec import Struct
 
-from edge.domain.moderation.views import View, plain, views_of
+from edge.domain.moderation.views import View, meant, plain, views_of
 from policies.moderation import SCRIPTS, Script, WordList
 
 HARMLESS = ""  # the list of phrases in which no word counts
 ANYWHERE = "anywhere"
 JOINED_CHARACTERS = 4  # of a word that counts inside letters that were spelled one by one
+UNACCENTED_CHARACTERS = 5
 ONES = (
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen".split()
 )
@@ -68,12 +69,20 @@ def _terms(name: str, words: WordList) -> Iterator[tuple[str, Term]]:
     for script in SCRIPTS:
         spelled: Sequence[str] = getattr(words, script)
         for text in spelled:
-            yield plain(text.removesuffix("*")), Term(name, script, text.endswith("*"))
+            term = Term(name, script, text.endswith("*"))
+            for spelled_so in _spellings(plain(text.removesuffix("*")), script):
+                yield spelled_so, term
     for text in words.anywhere:
         yield plain(text), Term(name, ANYWHERE, is_open=True)
     if words.ages_below is not None:
         for text in _ages(words.ages_below):
             yield text, Term(name, "latin", is_open=False)
+
+
+def _spellings(text: str, script: Script) -> set[str]:
+    """As it stands, without blanks; and without accents where that makes no other word, as it does of short ones."""
+    unaccented = {meant(text)} if script == "latin" and len(text) >= UNACCENTED_CHARACTERS else set[str]()
+    return {spelled.replace(" ", between) for spelled in {text, *unaccented} for between in (" ", "")}
 
 
 def _ages(below: int) -> Iterator[str]:
