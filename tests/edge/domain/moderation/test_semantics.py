@@ -49,9 +49,15 @@ async def asked() -> None:
 
 
 def workers() -> list[psutil.Process]:
-    return [
-        child for child in psutil.Process().children() if "edge.domain.moderation.meaning_worker" in child.cmdline()
-    ]
+    """Those that live."""
+    return [child for child in psutil.Process().children() if is_worker(child)]
+
+
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return "edge.domain.moderation.meaning_worker" in process.cmdline()
+    except psutil.NoSuchProcess:  # or about to be
+        return False
 
 
 def the_worker() -> psutil.Process:
