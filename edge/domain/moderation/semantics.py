@@ -30,7 +30,11 @@ from edge.errors import ModerationUnavailable
 log = logging.getLogger(__name__)
 
 WORKER = (sys.executable, "-I", "-m", "edge.domain.moderation.meaning_worker")
-ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}  # and none of ours: it holds secrets
+ENVIRONMENT = {  # and none of ours: it holds secrets
+    "OPENBLAS_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime 1.32 reports to its maker otherwise
+}
 DEADLINE_S = 5.0  # the longest prompt takes half of it where nobody else asks, a usual one milliseconds
 MAX_CALLS = 256  # each holds at most a prompt and its negative
 BATCH_CHARS = 480  # about 25 ms of one core: whoever comes next waits no longer for others; the model gains little more
