@@ -32,7 +32,7 @@ up: $(STAMP)
 	@exec $(BIN)/sfumato up
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -rs -n 2 --no-loadscope-reorder
+	@$(BIN)/python -m pytest -rs -n 3 --no-loadscope-reorder
 
 # pytest's status 5 says that no test is marked long
 test-long: $(STAMP)

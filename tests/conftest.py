@@ -22,7 +22,6 @@ from tests.tables import lay_tables, make_tables, migrated
 
 STARTS_RAY = {
     "cluster/test_serving.py",
-    "cluster/test_up.py",
     "promises/test_no_route_out.py",
     "promises/test_up.py",
     "serve_app/test_replica.py",

@@ -193,7 +193,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @settings(
-    max_examples=50,
+    max_examples=25,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     derandomize=True,
