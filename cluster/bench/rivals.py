@@ -1,7 +1,7 @@
 """The other ways to serve the same model, as Ray Serve deployments: what the engine is compared with.
 
-All draw with the same pipeline, threads and encoder, decode and encode beside the next batch as the engine does, and
-answer in the gateway's frames, so that one load generator drives every side.
+All draw with the same pipeline, threads, check and encoder, decode, check and encode beside the next batch as the engine
+does, and answer in the gateway's frames, so that one load generator drives every side.
 """
 
 import asyncio
@@ -20,10 +20,12 @@ from starlette.responses import Response
 from policies.load import load_policies
 from serve_app.contract import GenerateRequest, Image, Succeeded, decode_request, frame
 from serve_app.encode import encode
+from serve_app.hash_list import HashList
 from serve_app.marks import xmp_packet
 from serve_app.pipelines.pipeline import Picture, Row, RowSpec
 from serve_app.pipelines.registry import load_pipeline
 from serve_app.replica import FRAMES, MAX_ONGOING_REQUESTS
+from serve_app.safety import Classifier, PictureSafety
 from serve_app.settings import Settings
 
 
@@ -32,8 +34,10 @@ class Atelier:
 
     def __init__(self, model: str) -> None:
         settings = Settings.from_env(os.environ)
-        entry = load_policies(settings.policies).models.models[model]
+        policies = load_policies(settings.policies)
+        entry = policies.models.models[model]
         self._pipeline = load_pipeline(model, entry, threads=settings.torch_threads)
+        self._safety = PictureSafety(policies.moderation.images, HashList(settings.image_hashes), Classifier())
         self._mark = xmp_packet(entry.title, entry.created.isoformat())
         self._denoiser = ThreadPoolExecutor(1, initializer=self._pipeline.enter_thread)
         self._decoder = ThreadPoolExecutor(1)
@@ -58,6 +62,7 @@ class Atelier:
         return rows
 
     def _file(self, request: GenerateRequest, picture: Picture) -> bytes:
+        self._safety.check(picture, adult=request.adult)
         return encode(
             picture,
             width_px=request.width_px,
