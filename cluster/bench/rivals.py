@@ -1,6 +1,6 @@
 """The other ways to serve the same model, as Ray Serve deployments: what the engine is compared with.
 
-All draw with the same pipeline, threads, check and encoder, decode, check and encode beside the next batch as the engine
+All draw with the same pipeline, threads, check and encoder, finish their pictures beside the next batch as the engine
 does, and answer in the gateway's frames, so that one load generator drives every side.
 """
 
