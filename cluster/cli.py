@@ -23,6 +23,7 @@ for group in (policies, store, prompts, training):
 app.command("cluster.receipt_check:receipt", name="receipt")  # by name: loaded when it is used
 app.command("cluster.rights_desk:requests", name="requests")
 app.command("cluster.keys_commands:keys", name="keys")
+app.command("cluster.moderation_commands:moderation", name="moderation")
 
 
 @app.command
@@ -171,7 +172,7 @@ def bench(*rows: str, rounds: int = 5, seconds: float = 8.0) -> None:
     Parameters
     ----------
     rows
-        E1 to E9, D1 to D6; F1, on SFUMATO_S3_URL and SFUMATO_DATABASE_URL too where they are set.
+        E1 to E9, D1 to D6, M1, M2; F1, on SFUMATO_S3_URL and SFUMATO_DATABASE_URL too where they are set.
     rounds
         How often each side is measured, in turns.
     seconds

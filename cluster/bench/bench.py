@@ -15,7 +15,9 @@ from cluster.bench.crowds import measure_flood, measure_overload
 from cluster.bench.deleting import measure_deletions
 from cluster.bench.edge_cost import measure_accepted_jobs, measure_added_latency, measure_start
 from cluster.bench.figures import Figure, Measured, save, table, this_device
+from cluster.bench.judging import measure_found, measure_words
 from cluster.bench.limits import measure_counting, measure_refusals
+from cluster.bench.meaning import measure_judging
 from cluster.bench.mixed import measure_mixed
 from cluster.bench.orders import Orders
 from cluster.bench.stage import Stage, raised_stage
@@ -26,7 +28,7 @@ from cluster.home import prepare_home
 from policies.load import load_policies
 
 THREADS = 2
-ROWS = ("E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E9", "D1", "D2", "D3", "D4", "D5", "D6", "F1")
+ROWS = ("E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E9", "D1", "D2", "D3", "D4", "D5", "D6", "F1", "M1", "M2")
 NEED_STAGE = {"E1", "E2", "E3", "E4", "E5", "E9", "D4"}
 
 
@@ -61,6 +63,10 @@ async def _without_stage(wanted: set[str], rounds: int, seconds: float) -> None:
         _keep(*await measure_streams(rounds))
     if "F1" in wanted:
         _keep(*await measure_deletions(rounds, os.environ))
+    if "M1" in wanted:
+        _keep(measure_words(rounds), *await measure_judging(rounds))
+    if "M2" in wanted:
+        _keep(*await measure_found())
     if wanted & {"E6", "E7", "E8"}:
         await _on_engine(wanted, rounds, seconds)
 

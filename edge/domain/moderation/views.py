@@ -14,9 +14,8 @@ from typing import Literal
 from decancer_py import parse
 from msgspec import Struct
 
-Counting = Literal[
-    "all", "latin", "cyrillic", "joined"
-]  # which terms count in a view; in joined ones parts of words do
+# which terms count in a view; parts of words do in joined ones, and terms without double letters in stretched ones
+Counting = Literal["all", "latin", "cyrillic", "joined", "stretched"]
 
 _INVISIBLE = {"Cf", "Cc", "Mn", "Me", "Cs", "Co", "Cn"}
 _BLANK = {"Zs", "Zl", "Zp"}
@@ -28,6 +27,7 @@ _INSIDE = re.compile(r"(?<=[^\W_])[^\w\s]+(?=[^\W_])|(?<=[^\W_])_+(?=[^\W_])")
 _SPELLED = re.compile(r"(?<![^\W_])[^\W_](?:[\W_]+[^\W_](?![^\W_])){2,}")
 _SEPARATED = re.compile(r"[\W_]+")
 _STRETCHED = re.compile(r"(.)\1{2,}")
+_REPEATED = re.compile(r"(.)\1+")
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _CYRILLIC = re.compile("[\u0400-\u04ff]")
 _LEET = re.compile(r"[013457@$!|€]")
@@ -63,6 +63,11 @@ def meant(text: str) -> str:
     return _as_latin(_visible(text))
 
 
+def undoubled(text: str) -> str:
+    """Each letter once where it is repeated: how a word and its stretched spelling are alike."""
+    return _REPEATED.sub(r"\1", text)
+
+
 def _all_views(text: str) -> Iterator[View]:
     yield View(_spaced(text.casefold()), "all")
     yield from _views_one_way(_visible(text))
@@ -77,6 +82,8 @@ def _views_one_way(visible: str) -> Iterator[View]:
     yield View(_spaced(latin), "latin")
     if _CYRILLIC.search(visible):
         yield View(_spaced(_as_cyrillic(visible)), "cyrillic")
+    if stretched := [word for word in _WORDS.findall(latin) if _STRETCHED.search(word)]:
+        yield View(_spaced(undoubled(" ".join(stretched))), "stretched")
     for lettered in _as_letters(latin):
         yield View(_spaced(lettered), "latin")
         whole = _INSIDE.sub("", lettered)
@@ -126,7 +133,6 @@ def _as_letters(latin: str) -> Iterator[str]:
         yield reading
         if _STRETCHED.search(reading):
             yield _STRETCHED.sub(r"\1", reading)
-            yield _STRETCHED.sub(r"\1\1", reading)
 
 
 def _read_word(word: str, stroke: str) -> str:

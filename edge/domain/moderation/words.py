@@ -10,13 +10,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from ahocorasick_rs import AhoCorasick
 from msgspec import Struct
 
-from edge.domain.moderation.views import View, meant, plain, views_of
+from edge.domain.moderation.views import Counting, View, meant, plain, undoubled, views_of
 from policies.moderation import SCRIPTS, Script, WordList
 
 HARMLESS = ""  # the list of phrases in which no word counts
 ANYWHERE = "anywhere"
+UNDOUBLED = "undoubled"  # how a stretched word is looked for, where that is another spelling
 JOINED_CHARACTERS = 4  # of a word that counts inside letters that were spelled one by one
 UNACCENTED_CHARACTERS = 5
+COUNTED: dict[Counting, tuple[str, ...]] = {
+    "all": (*SCRIPTS, ANYWHERE),
+    "latin": ("latin", ANYWHERE),
+    "joined": (*SCRIPTS, ANYWHERE),
+    "cyrillic": ("cyrillic", ANYWHERE),
+    "stretched": ("latin", UNDOUBLED),
+}
 ONES = (
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen".split()
 )
@@ -72,6 +80,8 @@ def _terms(name: str, words: WordList) -> Iterator[tuple[str, Term]]:
             term = Term(name, script, text.endswith("*"))
             for spelled_so in _spellings(plain(text.removesuffix("*")), script):
                 yield spelled_so, term
+                if script == "latin" and (single := undoubled(spelled_so)) != spelled_so:
+                    yield single, Term(name, UNDOUBLED, term.is_open)
     for text in words.anywhere:
         yield plain(text), Term(name, ANYWHERE, is_open=True)
     if words.ages_below is not None:
@@ -99,7 +109,7 @@ def _counted(matches: Sequence[Match], view: View) -> Iterator[tuple[Match, Term
     begins, ends = _edges(matches, view.text)
     for match in matches:
         for term in match.terms:
-            if view.counting in ("latin", "cyrillic") and term.script not in (view.counting, ANYWHERE):
+            if term.script not in COUNTED[view.counting]:
                 continue
             is_long = match.end - match.start >= JOINED_CHARACTERS
             if (

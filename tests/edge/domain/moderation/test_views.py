@@ -69,6 +69,7 @@ def test_a_number_stays_a_number_and_a_sentence_keeps_its_end():
 
 def test_stretched_words_are_short_again():
     assert "a statue" in texts("a staaaatueee")
+    assert "scholgirl" in texts("a schoooolgiiiirl", "stretched"), "of a double letter nobody knows that it was one"
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,11 @@ def test_words_that_terms_fill_entirely_are_those_terms():
     assert WORDS.found_in("appleoakx") == set()
 
 
+def test_stretched_words_count_double_letters_or_not():
+    assert WORDS.found_in("an aaapppleeee") == {"fruit"}
+    assert WORDS.found_in("aple") == set(), "but a misspelling is none"
+
+
 def test_long_and_plain_ones_count_inside_other_words():
     assert WORDS.found_in("xxpineapplexx") == {"fruit"}
 
