@@ -1,14 +1,13 @@
 """What happens to a row after a step: previews on the way, and decode, check, encode, seal and store at the end.
 
 No pixel leaves unchecked: a preview that may not be seen is not sent, and an image that may not ends its request. All
-of it runs beside the next steps: decoding in one thread, checking and encoding in a few, storing in the caller's event
-loop.
+of it runs beside the next steps, the highest class first: decoding in one thread, checking and encoding in a few,
+storing in the caller's event loop.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import time
 
@@ -16,6 +15,7 @@ from serve_app.contract import Blocked, GenerateRequest, Image, Preview
 from serve_app.encode import encode
 from serve_app.errors import EngineFailed, ModerationUnavailable, ServeError
 from serve_app.pipelines.pipeline import AnyPipeline, NotFinite, Picture
+from serve_app.ranked_pool import RankedPool
 from serve_app.safety import PictureBlocked, Safety
 from serve_app.storage.store import ObjectStore, put_image
 from serve_app.training import StoredCopy, put_copy
@@ -35,8 +35,8 @@ class Delivery:
         self._store = store
         self._mark = mark
         self._safety = safety
-        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decode")
-        self._encoders = ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode")
+        self._decoder = RankedPool(1, "decode")
+        self._encoders = RankedPool(ENCODE_THREADS, "encode")
 
     async def previews(self, due: Sequence[tuple[Work, int, int]]) -> None:
         """`due`: work, image index, number. Sends what the rows look like now; work that is over gets none.
@@ -44,7 +44,7 @@ class Delivery:
         All are under way before anything is awaited, so that an image that is handed over later can wait for its own.
         """
         rows = [work.rows[index] for work, index, _ in due]
-        drawn = asyncio.get_running_loop().run_in_executor(self._decoder, self._pipeline.preview, rows)
+        drawn = asyncio.wrap_future(self._decoder.submit(_rank(due), partial(self._pipeline.preview, rows)))
         for place, (work, index, number) in enumerate(due):
             before = work.last_preview.get(index)
             work.last_preview[index] = asyncio.create_task(self._preview(work, index, number, drawn, place, before))
@@ -57,7 +57,8 @@ class Delivery:
             return
         rows = [work.rows[index] for work, index in finished]
         try:
-            pictures = await asyncio.get_running_loop().run_in_executor(self._decoder, self._pipeline.decode, rows)
+            decoded = self._decoder.submit(_rank(finished), partial(self._pipeline.decode, rows))
+            pictures = await asyncio.wrap_future(decoded)
         except Exception as error:  # noqa: BLE001  a decoder may raise anything; the callers must hear of it
             log.error("decode failed: %s", type(error).__name__)
             await self._images_alone(finished, error)
@@ -163,7 +164,7 @@ class Delivery:
         """The picture as the file that was asked for, resampled where the model draws another size. Raises
         PictureBlocked, ModerationUnavailable."""
         make = partial(self._checked_file, request, picture)
-        return await asyncio.get_running_loop().run_in_executor(self._encoders, make)
+        return await asyncio.wrap_future(self._encoders.submit(request.turn.weight, make))
 
     def _checked_file(self, request: GenerateRequest, picture: Picture) -> bytes:
         self._safety.check(picture, adult=request.adult)
@@ -175,6 +176,11 @@ class Delivery:
             compression=request.output_compression,
             mark=self._mark,
         )
+
+
+def _rank(parts: Sequence[tuple[Work, *tuple[int, ...]]]) -> float:
+    """Of what is decoded together: that of its highest class."""
+    return max(work.request.turn.weight for work, *_ in parts)
 
 
 def _block(work: Work, category: str) -> None:

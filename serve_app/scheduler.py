@@ -23,7 +23,7 @@ from serve_app.step_times import StepTimes, latent_area
 from serve_app.traffic import Demand, Ticket, Traffic
 
 ROUNDS = 4  # of an estimate that comes down to its value
-PATIENCE_STEPS = 3  # of one row: what a class with bounded steps waits for the end of a lower one's pass
+PATIENCE_STEPS = 4  # of one row: what a class with bounded steps waits for the end of a lower one's pass
 EXPECTED_S = 60.0  # so long after its last pass such a class may come again at any moment
 
 
