@@ -31,6 +31,7 @@ BROAD = {
     ("serve_app/engine.py", "_can_step"): "a dead device may raise anything",
     ("serve_app/delivery.py", "images"): "a decoder may raise anything; the callers must hear of it",
     ("serve_app/delivery.py", "_finish"): "an encoder may raise anything; the caller must hear of it",
+    ("serve_app/ranked_pool.py", "run"): "whoever submitted the work gets its error",
     ("serve_app/safety.py", "score"): "a classifier that raises, whatever it is, has found no picture harmless",
     ("serve_app/replica.py", "__call__"): "an exception's text must not reach Ray's own logs",
     ("serve_app/replica.py", "_frames"): "an exception's text must not reach Ray's own logs",
