@@ -24,6 +24,7 @@ from edge.domain.accounts import hold_account
 from edge.domain.conduct import Clock
 from edge.domain.keyring import Keyring
 from edge.domain.owner import Owner, OwnerId, Scope
+from edge.domain.remembered import Remembered
 from edge.domain.sessions import day_of
 from edge.domain.viewing_secrets import unwrap
 
@@ -33,8 +34,6 @@ SECRET_CHARACTERS = 43  # 62^43 > 2^256
 CHECKSUM_CHARACTERS = 6  # 62^6 > 2^32
 _SHAPE = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{SECRET_CHARACTERS + CHECKSUM_CHARACTERS}}}")
 
-REMEMBERED_S = 0.5
-MOST_REMEMBERED = 10_000
 MOST_KEYS = 50
 """Of an account, that work."""
 _NOBODY = bytes(32)
@@ -187,52 +186,30 @@ def _forget_the_dead(db: Session, account: Owner, now: float) -> None:
 
 
 class KnownKeys:
-    """Looks keys up. A good one is remembered for half a second, so that a revoked one is refused within a second."""
-
     def __init__(self, database: Database, keyring: Keyring, clock: Clock) -> None:
-        self._database = database
         self._keyring = keyring
         self._clock = clock
-        self._good: dict[bytes, tuple[Credential, float]] = {}
+        self._remembered = Remembered(database, partial(_find, keyring=keyring), _note_use, clock)
 
     async def find(self, text: str) -> Credential | None:
         """None for every key that is not good, whatever ails it. Raises DatabaseUnavailable."""
         if not is_well_formed(text):
             return None
-        now = self._clock()
-        digest = self._keyring.api_key_digest(text)
-        credential = self._recalled(digest, now)
-        if credential is None:
-            credential = await self._looked_up(digest, now)
-        is_expired = credential is None or (credential.expires_at is not None and credential.expires_at <= now)
+        credential = await self._remembered.find(self._keyring.api_key_digest(text))
+        is_expired = credential is None or (
+            credential.expires_at is not None and credential.expires_at <= self._clock()
+        )
         return None if is_expired else credential
 
     def forget(self, key_id: str) -> None:
         """It was revoked here."""
-        self._good = {digest: known for digest, known in self._good.items() if known[0].key_id != key_id}
+        self._remembered.forget(lambda credential: credential.key_id == key_id)
 
     def forget_all_of(self, owner: Owner) -> None:
-        self._good = {digest: known for digest, known in self._good.items() if known[0].owner != owner}
-
-    def _recalled(self, digest: bytes, now: float) -> Credential | None:
-        credential, since = self._good.get(digest, (None, now))
-        return credential if 0 <= now - since < REMEMBERED_S else None
-
-    async def _looked_up(self, digest: bytes, now: float) -> Credential | None:
-        found = await self._database.read(partial(_find, digest=digest, keyring=self._keyring, now=now))
-        if found is None:
-            return None
-        credential, is_used_today = found
-        if not is_used_today:
-            await self._database.write(partial(_note_use, key_id=credential.key_id, now=now))
-        self._good.pop(digest, None)
-        while len(self._good) >= MOST_REMEMBERED:
-            del self._good[next(iter(self._good))]
-        self._good[digest] = credential, now
-        return credential
+        self._remembered.forget(lambda credential: credential.owner == owner)
 
 
-def _find(db: Session, digest: bytes, keyring: Keyring, now: float) -> tuple[Credential, bool] | None:
+def _find(db: Session, digest: bytes, now: float, keyring: Keyring) -> tuple[Credential, bool] | None:
     """One statement, whatever it finds. And whether the use of today is noted already."""
     query = (
         select(ApiKeyRow, AccountRow.plan, ViewingSecretRow)
@@ -262,5 +239,5 @@ def _ended(key: ApiKeyRow, now: float) -> bool:
     return key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now)
 
 
-def _note_use(db: Session, key_id: str, now: float) -> None:
-    db.execute(update(ApiKeyRow).where(ApiKeyRow.id == key_id).values(last_used_on=day_of(now)))
+def _note_use(db: Session, credential: Credential, now: float) -> None:
+    db.execute(update(ApiKeyRow).where(ApiKeyRow.id == credential.key_id).values(last_used_on=day_of(now)))

@@ -1,7 +1,6 @@
 """Browsers that are signed in to an account: a random token in a cookie of its own kind, and a row that has a digest.
 
-It ends thirty days after signing in, by signing out, and with its account: a good one is remembered for half a second,
-so that an ended one is refused within a second everywhere.
+It ends thirty days after signing in, by signing out, and with its account.
 """
 
 import hmac
@@ -18,6 +17,7 @@ from edge.db.statements import changed
 from edge.domain.conduct import Clock
 from edge.domain.keyring import Keyring
 from edge.domain.owner import Owner, OwnerId
+from edge.domain.remembered import Remembered
 from edge.domain.sessions import day_of
 from edge.domain.viewing_secrets import unwrap
 
@@ -25,8 +25,6 @@ PREFIX = "sfa_"
 LASTS_S = 30 * 86_400
 MOST_SIGN_INS = 50
 """Of an account. The oldest ends where one more begins."""
-REMEMBERED_S = 0.5
-MOST_REMEMBERED = 10_000
 _NOBODY = bytes(32)
 
 
@@ -81,44 +79,26 @@ def forget_sign_ins(db: Session, now: float, limit: int) -> int:
 
 class KnownSignIns:
     def __init__(self, database: Database, keyring: Keyring, clock: Clock) -> None:
-        self._database = database
         self._keyring = keyring
         self._clock = clock
-        self._good: dict[bytes, tuple[SignIn, float]] = {}
+        self._remembered = Remembered(database, partial(_find, keyring=keyring), _note_use, clock)
 
     async def find(self, token: str) -> SignIn | None:
         """None for every cookie that is not good, whatever ails it. Raises DatabaseUnavailable."""
         if not token.startswith(PREFIX):
             return None
-        now = self._clock()
-        digest = self._keyring.sign_in_digest(token)
-        sign_in, since = self._good.get(digest, (None, now))
-        if sign_in is None or not 0 <= now - since < REMEMBERED_S:
-            sign_in = await self._looked_up(digest, now)
-        return sign_in if sign_in is not None and sign_in.ends_at > now else None
+        sign_in = await self._remembered.find(self._keyring.sign_in_digest(token))
+        return sign_in if sign_in is not None and sign_in.ends_at > self._clock() else None
 
     def forget(self, sign_in_id: str) -> None:
         """It was ended here."""
-        self._good = {digest: known for digest, known in self._good.items() if known[0].id != sign_in_id}
+        self._remembered.forget(lambda sign_in: sign_in.id == sign_in_id)
 
     def forget_all_of(self, owner: Owner) -> None:
-        self._good = {digest: known for digest, known in self._good.items() if known[0].owner != owner}
-
-    async def _looked_up(self, digest: bytes, now: float) -> SignIn | None:
-        self._good.pop(digest, None)
-        found = await self._database.read(partial(_find, digest=digest, keyring=self._keyring, now=now))
-        if found is None:
-            return None
-        sign_in, is_used_today = found
-        if not is_used_today:
-            await self._database.write(partial(_note_use, sign_in_id=sign_in.id, now=now))
-        while len(self._good) >= MOST_REMEMBERED:
-            del self._good[next(iter(self._good))]
-        self._good[digest] = sign_in, now
-        return sign_in
+        self._remembered.forget(lambda sign_in: sign_in.owner == owner)
 
 
-def _find(db: Session, digest: bytes, keyring: Keyring, now: float) -> tuple[SignIn, bool] | None:
+def _find(db: Session, digest: bytes, now: float, keyring: Keyring) -> tuple[SignIn, bool] | None:
     """One statement, whatever it finds. And whether the use of today is noted already."""
     query = (
         select(SignInRow, AccountRow.plan, ViewingSecretRow)
@@ -143,5 +123,5 @@ def _find(db: Session, digest: bytes, keyring: Keyring, now: float) -> tuple[Sig
     return sign_in, row.last_used_on == day_of(now)
 
 
-def _note_use(db: Session, sign_in_id: str, now: float) -> None:
-    db.execute(update(SignInRow).where(SignInRow.id == sign_in_id).values(last_used_on=day_of(now)))
+def _note_use(db: Session, sign_in: SignIn, now: float) -> None:
+    db.execute(update(SignInRow).where(SignInRow.id == sign_in.id).values(last_used_on=day_of(now)))

@@ -196,13 +196,24 @@ async def made_passkey(
 ) -> tuple[NewPasskey, Answered]:
     """Raises BadInput."""
     credential: dict[str, Any] = to_builtins(given)
+    answered = await answered_challenge(credential, purpose, caller, services)
     try:
-        answered = await services.challenges.spend(challenge_in(credential), purpose, caller.owner)
-        if answered is None:
-            raise not_genuine()
         return services.relying_party.made(credential, answered.challenge), answered
     except NotGenuine:
         raise not_genuine() from None
+
+
+async def answered_challenge(
+    credential: dict[str, Any], purpose: Purpose, caller: Caller, services: Services
+) -> Answered:
+    """It is used up. Raises BadInput."""
+    try:
+        answered = await services.challenges.spend(challenge_in(credential), purpose, caller.owner)
+    except NotGenuine:
+        raise not_genuine() from None
+    if answered is None:
+        raise not_genuine()
+    return answered
 
 
 def not_genuine() -> BadInput:

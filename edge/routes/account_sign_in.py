@@ -19,7 +19,7 @@ from edge.db.rows import PasskeyRow
 from edge.domain.accounts import hold_account
 from edge.domain.lifting import StillDrawing, lift
 from edge.domain.owner import Caller, Owner, OwnerId
-from edge.domain.passkeys import NotGenuine, challenge_in, credential_id_in, find_passkey, note_signature
+from edge.domain.passkeys import NotGenuine, credential_id_in, find_passkey, note_signature
 from edge.domain.recovery import count_codes, use_code
 from edge.domain.sign_ins import SignIn, add_sign_in, end_sign_in
 from edge.domain.training import WithdrawnCopy
@@ -27,7 +27,7 @@ from edge.errors import AccountGone, BadInput, NotFound
 from edge.guards.auth import ApiRequest, find_sign_in, sign_in_cookie_name
 from edge.guards.client_address import caller_networks
 from edge.guards.scopes import needs
-from edge.routes.account import Encoded, not_genuine, still_drawing
+from edge.routes.account import Encoded, answered_challenge, not_genuine, still_drawing
 from edge.routes.documented import api_errors
 from edge.routes.given import GivenCaller, GivenServices
 from edge.routes.privacy_me import without
@@ -146,16 +146,11 @@ async def sign_out(request: ApiRequest, caller: GivenCaller, services: GivenServ
 async def _signed(given: SignedCredential, caller: Caller, services: Services) -> tuple[PasskeyRow, int]:
     """Raises BadInput."""
     credential: dict[str, Any] = to_builtins(given)
-    try:
-        answered = await services.challenges.spend(challenge_in(credential), "sign_in", caller.owner)
-        if answered is None:
-            raise not_genuine()
-        credential_id = credential_id_in(credential)
-        passkey = await services.database.read(partial(find_passkey, credential_id=credential_id))
-    except NotGenuine:
-        raise not_genuine() from None
+    answered = await answered_challenge(credential, "sign_in", caller, services)
     unknown = BadInput(UNKNOWN_PASSKEY, param="credential", code="unknown_passkey")
     try:
+        credential_id = credential_id_in(credential)
+        passkey = await services.database.read(partial(find_passkey, credential_id=credential_id))
         sign_count = services.relying_party.signed(credential, answered.challenge, passkey)
     except NotGenuine:
         raise unknown from None
