@@ -201,6 +201,10 @@ class KnownKeys:
         )
         return None if is_expired else credential
 
+    def is_strange(self, text: str) -> bool:
+        """Only the database can say whether it is good, and it has not said so here."""
+        return is_well_formed(text) and self._remembered.is_strange(self._keyring.api_key_digest(text))
+
     def forget(self, key_id: str) -> None:
         """It was revoked here."""
         self._remembered.forget(lambda credential: credential.key_id == key_id)

@@ -23,6 +23,7 @@ class Keyring:
         self.proof_key = _derive(root, b"sfumato proof of work")
         self._api_key_pepper = _derive(root, b"sfumato api key digest")
         self._sign_in_pepper = _derive(root, b"sfumato sign-in digest")
+        self._sign_in_key = _derive(root, b"sfumato sign-in token")
         self._recovery_pepper = _derive(root, b"sfumato recovery code digest")
         self._challenge_key = _derive(root, b"sfumato passkey challenge")
         self.wrapping_key = _derive(root, b"sfumato viewing secret")
@@ -45,6 +46,9 @@ class Keyring:
 
     def sign_in_digest(self, text: str) -> bytes:
         return hmac.digest(self._sign_in_pepper, text.encode(), hashlib.sha256)
+
+    def sign_in_mac(self, claims: bytes) -> bytes:
+        return hmac.digest(self._sign_in_key, claims, hashlib.sha256)[:MAC_BYTES]
 
     def recovery_digest(self, code: str) -> bytes:
         return hmac.digest(self._recovery_pepper, code.encode(), hashlib.sha256)

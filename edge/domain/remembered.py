@@ -1,5 +1,6 @@
 """Credentials that were looked up, by the digest of their text. A good one is remembered for half a second, so that one
-that was ended is refused within a second everywhere; bad ones are not, since there is no end of them.
+that was ended is refused within a second everywhere; bad ones are not, since there is no end of them. Which digests
+were good stays known for longer: it proves nothing, but whoever comes with another one is a stranger here.
 
 What a credential says is the business of `api_keys.py` and `sign_ins.py`, and so is whether its time has come.
 """
@@ -31,6 +32,7 @@ class Remembered(Generic[T]):
         self._clock = clock
         self._most = most
         self._good: dict[bytes, tuple[T, float]] = {}
+        self._once_good: dict[bytes, None] = {}
 
     async def find(self, digest: bytes) -> T | None:
         """None for every one that is not good, whatever ails it. Raises DatabaseUnavailable."""
@@ -39,21 +41,26 @@ class Remembered(Generic[T]):
         known = self._good.get(digest)
         return known[0] if known else await self._looked_up(digest, now)
 
+    def is_strange(self, digest: bytes) -> bool:
+        """It was not good here before."""
+        return digest not in self._once_good
+
     def forget(self, is_it: Callable[[T], bool]) -> None:
         """They were ended here, or what they say has changed."""
         self._good = {digest: known for digest, known in self._good.items() if not is_it(known[0])}
 
     async def _looked_up(self, digest: bytes, now: float) -> T | None:
         found = await self._database.read(lambda db: self._find(db, digest, now))
+        self._once_good.pop(digest, None)
         if found is None:
             return None
         credential, is_used_today = found
         if not is_used_today:
             await self._database.write(lambda db: self._note_use(db, credential, now))
         self._good.pop(digest, None)
-        while len(self._good) >= self._most:
-            del self._good[next(iter(self._good))]
-        self._good[digest] = credential, now
+        _make_room(self._good, self._most)
+        _make_room(self._once_good, self._most)
+        self._good[digest], self._once_good[digest] = (credential, now), None
         return credential
 
     def _tidy(self, now: float) -> None:
@@ -63,3 +70,8 @@ class Remembered(Generic[T]):
             if 0 <= now - since < REMEMBERED_S:
                 return
             del self._good[digest]
+
+
+def _make_room(remembered: dict[bytes, T], most: int) -> None:
+    while len(remembered) >= most:
+        del remembered[next(iter(remembered))]

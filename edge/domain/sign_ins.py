@@ -1,4 +1,5 @@
-"""Browsers that are signed in to an account: a random token in a cookie of its own kind, and a row that has a digest.
+"""Browsers that are signed in to an account: a random token with a MAC in a cookie of its own kind, and a row that has
+a digest.
 
 It ends thirty days after signing in, by signing out, and with its account.
 """
@@ -6,6 +7,7 @@ It ends thirty days after signing in, by signing out, and with its account.
 import hmac
 import secrets
 from functools import partial
+from struct import Struct as Layout
 
 from msgspec import Struct
 from sqlalchemy import delete, select, update
@@ -19,12 +21,14 @@ from edge.domain.keyring import Keyring
 from edge.domain.owner import Owner, OwnerId
 from edge.domain.remembered import Remembered
 from edge.domain.sessions import day_of
+from edge.domain.tokens import open_token, seal_token
 from edge.domain.viewing_secrets import unwrap
 
 PREFIX = "sfa_"
 LASTS_S = 30 * 86_400
 MOST_SIGN_INS = 50
 """Of an account. The oldest ends where one more begins."""
+_SECRET = Layout("33s")
 _NOBODY = bytes(32)
 
 
@@ -44,7 +48,7 @@ class SignIn(Struct, frozen=True, kw_only=True):
 
 def add_sign_in(db: Session, account: Owner, keyring: Keyring, now: float) -> str:
     """Answers the token, which is known this once."""
-    token = PREFIX + secrets.token_urlsafe(32)
+    token = PREFIX + seal_token(secrets.token_bytes(_SECRET.size), keyring.sign_in_mac)
     mine = select(SignInRow.id).where(SignInRow.account_id == account.id)
     newest_first = mine.order_by(SignInRow.ends_at.desc(), SignInRow.id)
     oldest = db.scalars(newest_first.offset(MOST_SIGN_INS - 1)).all()
@@ -85,10 +89,14 @@ class KnownSignIns:
 
     async def find(self, token: str) -> SignIn | None:
         """None for every cookie that is not good, whatever ails it. Raises DatabaseUnavailable."""
-        if not token.startswith(PREFIX):
+        if not _is_ours(token, self._keyring):
             return None
         sign_in = await self._remembered.find(self._keyring.sign_in_digest(token))
         return sign_in if sign_in is not None and sign_in.ends_at > self._clock() else None
+
+    def is_strange(self, token: str) -> bool:
+        """Only the database can say whether it is good, and it has not said so here."""
+        return _is_ours(token, self._keyring) and self._remembered.is_strange(self._keyring.sign_in_digest(token))
 
     def forget(self, sign_in_id: str) -> None:
         """It was ended here."""
@@ -96,6 +104,12 @@ class KnownSignIns:
 
     def forget_all_of(self, owner: Owner) -> None:
         self._remembered.forget(lambda sign_in: sign_in.owner == owner)
+
+
+def _is_ours(token: str, keyring: Keyring) -> bool:
+    """Told without a look at the database, so that nobody makes it work by making tokens up."""
+    sealed = token.removeprefix(PREFIX)
+    return sealed != token and open_token(sealed, _SECRET, keyring.sign_in_mac) is not None
 
 
 def _find(db: Session, digest: bytes, now: float, keyring: Keyring) -> tuple[SignIn, bool] | None:

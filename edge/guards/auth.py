@@ -42,6 +42,16 @@ async def provide_caller(request: ApiRequest, services: NamedDependency[SkipVali
     return caller
 
 
+def is_strange(request: ApiRequest, services: Services) -> bool:
+    """Who this is only the database can say, for a key or a cookie that was not good here before. Raises
+    BadCredential."""
+    bearer = bearer_of(request)
+    if bearer is not None:
+        return services.known_keys.is_strange(bearer)
+    token = request.cookies.get(sign_in_cookie_name(services.settings))
+    return token is not None and services.known_sign_ins.is_strange(token)
+
+
 async def _caller(request: ApiRequest, services: Services) -> Caller:
     bearer = bearer_of(request)
     if bearer is None:

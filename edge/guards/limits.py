@@ -21,7 +21,7 @@ from edge.domain.limits.windows import DAY_MS, MINUTE_MS, Standing, Window
 from edge.domain.owner import Caller
 from edge.domain.run import Run
 from edge.errors import RateLimited, Refusal
-from edge.guards.auth import ApiRequest, provide_caller
+from edge.guards.auth import ApiRequest, is_strange, provide_caller
 from edge.guards.client_address import caller_networks
 from edge.guards.cross_site import Connection
 from edge.services import Services
@@ -94,11 +94,7 @@ class Limits:
             return
         nobody = tab.asker
         if CALLER in handler.parsed_fn_signature.parameters:
-            try:
-                caller = await provide_caller(Request(connection.scope), self._services)
-            except Refusal:
-                tab.put(await self._gate.request(nobody))
-                raise
+            caller = await self._find_out(Request(connection.scope), tab)
             connection.scope["state"][CALLER] = caller
             tab.asker = _asker(caller, nobody)
         kind = handler.opt.get(CHARGES, REQUESTS)
@@ -106,6 +102,20 @@ class Limits:
             tab.put(refused)
         if kind != PICTURES:
             tab.put(await self._gate.request(tab.asker, kind))
+
+    async def _find_out(self, request: ApiRequest, tab: Tab) -> Caller:
+        """A stranger is charged to their network first, so that the database is asked no more often than that allows.
+        Raises RateLimited, and what `provide_caller` raises."""
+        try:
+            if is_strange(request, self._services):
+                tab.put(await self._gate.request(tab.asker))
+            caller = await provide_caller(request, self._services)
+        except Refusal:
+            if tab.charge is None:
+                tab.put(await self._gate.request(tab.asker))
+            raise
+        tab.charge = None
+        return caller
 
 
 def given_caller(request: ApiRequest, services: NamedDependency[SkipValidation[Services]]) -> Caller:

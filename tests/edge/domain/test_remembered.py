@@ -82,6 +82,20 @@ async def test_what_opens_something_lies_in_memory_no_longer_than_it_is_of_use(
     assert list(vars(remembered)["_good"]) == [b"b"]
 
 
+async def test_who_was_good_here_is_no_stranger_until_a_look_says_otherwise(
+    remembered: Remembered[str], rows: Rows, edge: Edge
+) -> None:
+    assert remembered.is_strange(b"a")
+    await remembered.find(b"a")
+    await remembered.find(b"x")
+    edge.clock.advance(3600)
+    await remembered.find(b"b")
+    assert [remembered.is_strange(digest) for digest in (b"a", b"b", b"x")] == [False, False, True]
+    del rows.words[b"a"]
+    await remembered.find(b"a")
+    assert remembered.is_strange(b"a")
+
+
 async def test_there_is_room_for_so_many_and_the_oldest_give_way(edge: Edge, rows: Rows) -> None:
     remembered = Remembered(edge.services.database, rows.find, rows.note_use, edge.clock, most=2)
     rows.words[b"c"] = "gamma"

@@ -9,10 +9,13 @@ import msgspec
 import pytest
 from httpx2 import ASGITransport, AsyncClient, Response
 
+from edge.domain.api_keys import new_key_text
 from policies.load import load_policies
 from policies.schema import Policies
 from serve_app.contract import Failed
+from tests.edge.accounts import bearer, new_key
 from tests.edge.edges import BASE_URL, Clock, Edge, make_edge
+from tests.edge.statements import statements
 from tests.told import told
 
 SMALL = {"images_per_minute": 10, "images_per_day": 15, "requests_per_minute": 12}
@@ -308,6 +311,40 @@ async def test_guessing_keys_is_limited(tmp_path: Path) -> None:
         guess = {"authorization": "Bearer sf_live_nothing"}
         statuses = [(await edge.client.get("/v1/models", headers=guess)).status_code for _ in range(12)]
         assert statuses == [401] * 10 + [429] * 2
+
+
+async def test_guessing_keys_that_could_be_ours_makes_the_database_work_no_longer_than_the_network_may_ask(
+    tmp_path: Path,
+) -> None:
+    async with make_edge(tmp_path, Clock(), policies=with_limits(network=5)).opened() as edge:
+        with statements(edge.services.database) as seen:
+            statuses = [
+                (await edge.client.get("/v1/models", headers=bearer(new_key_text()))).status_code for _ in range(14)
+            ]
+        assert statuses == [401] * 10 + [429] * 4
+        assert len(seen) == 10
+
+
+async def test_a_key_that_was_good_here_is_not_shut_out_by_who_guesses_beside_it(tmp_path: Path) -> None:
+    async with make_edge(tmp_path, Clock(), policies=with_limits(network=5)).opened() as edge:
+        known, fresh = await new_key(edge), await new_key(edge)
+        assert (await edge.client.get("/v1/models", headers=bearer(known))).status_code == 200
+        for _ in range(12):
+            await edge.client.get("/v1/models", headers=bearer(new_key_text()))
+        edge.clock.advance(1)  # it is looked up again
+        assert (await edge.client.get("/v1/models", headers=bearer(known))).status_code == 200
+        assert (await edge.client.get("/v1/models", headers=bearer(fresh))).status_code == 429
+        edge.clock.advance(120)
+        assert (await edge.client.get("/v1/models", headers=bearer(fresh))).status_code == 200
+
+
+async def test_a_good_key_is_charged_to_its_account_alone_once_it_is_known(tmp_path: Path) -> None:
+    async with make_edge(tmp_path, Clock(), policies=with_limits(network=5)).opened() as edge:
+        key = await new_key(edge)
+        replies = [await edge.client.get("/v1/models", headers=bearer(key)) for _ in range(20)]
+        assert {reply.status_code for reply in replies} == {200}
+        stranger = await edge.client.get("/nothing")
+        assert stranger.headers["x-ratelimit-remaining-requests"] == "8"
 
 
 async def test_two_edges_on_one_store_share_what_a_session_has(tmp_path: Path, valkey_url: str) -> None:

@@ -1,6 +1,7 @@
 """In by a passkey or a recovery code, and out; what is refused is refused alike."""
 
 import logging
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 import edge.domain.passkeys
+from edge.domain.keyring import MAC_BYTES
 from edge.domain.sign_ins import LASTS_S, forget_sign_ins
 from tests.edge.authenticator import Authenticator, in_base64url
 from tests.edge.browsers import Browser, visiting
@@ -94,6 +96,27 @@ async def test_a_cookie_that_is_not_ours_counts_as_none(browser: Browser) -> Non
     browser.cookies["acc"] = browser.cookies["acc"][:-2] + "xx"
     assert (await browser.ask("GET", "/v1/models")).status_code == 200
     assert not await is_signed_in(browser)
+
+
+async def test_a_cookie_that_was_made_up_costs_no_look(browser: Browser, edge: Edge) -> None:
+    await browser.sign_in()
+    token = browser.cookies["acc"]
+    made_up = ["sfa_" + secrets.token_urlsafe(size) for size in (32, 33 + MAC_BYTES)]
+    for cookie in (
+        *made_up,
+        token[:-1],
+        token + "A",
+        token[:20] + ("A" if token[20] != "A" else "B") + token[21:],
+        token.swapcase(),
+        "sfa_",
+        "",
+    ):
+        browser.cookies["acc"] = cookie
+        with statements(edge.services.database) as seen:
+            assert (await browser.ask("GET", "/v1/models")).status_code == 200
+        assert seen == [], cookie
+    browser.cookies["acc"] = token
+    assert await is_signed_in(browser)
 
 
 async def test_a_get_signs_nobody_in(browser: Browser, edge: Edge) -> None:
