@@ -263,7 +263,10 @@ class Engine:
 
     def _start_new(self, tickets: Sequence[Ticket], works: dict[str, Work]) -> None:
         new = [ticket for ticket in tickets if ticket.index not in works[ticket.request_id].rows]
+        began_s = perf_counter()
         rows = self._started([works[ticket.request_id].specs[ticket.index] for ticket in new])
+        if rows:
+            self._times.observe_start(len(rows), perf_counter() - began_s)
         for ticket, row in zip(new, rows, strict=True):
             work = works[ticket.request_id]
             work.rows[ticket.index] = row

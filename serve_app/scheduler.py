@@ -15,6 +15,7 @@ No torch, no asyncio, no clock: durations are told, so a simulator drives this s
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple
 
 from serve_app.contract import Turn
@@ -23,8 +24,8 @@ from serve_app.step_times import StepTimes, latent_area
 from serve_app.traffic import Demand, Ticket, Traffic
 
 ROUNDS = 4  # of an estimate that comes down to its value
-PATIENCE_STEPS = 4  # of one row: what a class with bounded steps waits for the end of a lower one's pass
-EXPECTED_S = 60.0  # so long after its last pass such a class may come again at any moment
+PATIENCE_STEPS = 3  # of one row: what a class with bounded steps waits for the end of a lower one's pass
+EXPECTED_S = 10.0  # so long after its last pass such a class may come again at any moment
 
 
 @dataclass(slots=True, frozen=True)
@@ -119,9 +120,11 @@ class Scheduler:
             return None
         waiting.sort(key=lambda queue: (queue.served, -queue.weight))
         lead = waiting[0].tickets[0]
-        limit = max(self._batch_rows(lead.key, waiting[0]), lead.forward_rows)
+        limit = max(self.times.batch_rows(lead.key), lead.forward_rows)
+        longest_s = self._longest_s(lead.key, waiting[0])
         chosen: list[Ticket] = []
         rows_of: dict[int, int] = {}
+        new_rows = 0
         for number, queue in enumerate(waiting):
             for ticket in queue.tickets:
                 total = sum(rows_of.values()) + ticket.forward_rows
@@ -129,11 +132,14 @@ class Scheduler:
                     break
                 if ticket.key != lead.key:
                     continue
+                new = new_rows + (not ticket.started)
+                if chosen and self.times.pass_s(lead.key, total, new) > longest_s:
+                    break
                 proposed = {**rows_of, number: rows_of.get(number, 0) + ticket.forward_rows}
                 if len(proposed) > 1 and not self._is_bearable(lead.key, waiting, proposed):
                     break
                 chosen.append(ticket)
-                rows_of = proposed
+                rows_of, new_rows = proposed, new
         for ticket in chosen:
             self._class_of(ticket.turn).begun.add(ticket.request_id)
         return Pass(lead.key, chosen)
@@ -233,13 +239,16 @@ class Scheduler:
                 return False
         return True
 
-    def _batch_rows(self, key: BatchKey, queue: Traffic) -> int:
-        """Rows of a pass of this class. While a class above it comes whose steps are bounded, a pass is short enough
-        that whoever comes of that class does not wait long for its end."""
-        rows = self.times.batch_rows(key)
-        if any(other.weight > queue.weight and _is_expected(other) for other in self._classes.values()):
-            rows = self.times.rows_within(key, PATIENCE_STEPS * self.times.predict(key, 1), rows)
-        return rows
+    def _longest_s(self, key: BatchKey, queue: Traffic) -> float:
+        """Of a pass of this class. While a class above it comes whose steps are bounded, whoever comes of that class
+        does not wait long for its end."""
+        is_awaited = any(other.weight > queue.weight and _is_expected(other) for other in self._classes.values())
+        return PATIENCE_STEPS * self.times.predict(key, 1) if is_awaited else inf
+
+    def _best_rows(self, key: BatchKey, queue: Traffic) -> int:
+        """Of a pass of this class whose rows have begun."""
+        rows, longest_s = self.times.batch_rows(key), self._longest_s(key, queue)
+        return next((fewer for fewer in range(rows, 1, -1) if self.times.predict(key, fewer) <= longest_s), 1)
 
     def _rivals(self, queue: Traffic, without: Collection[str]) -> list[_Rival]:
         """Of lower classes only what is here counts: what comes of them meets a door that knows of this."""
@@ -255,7 +264,7 @@ class Scheduler:
 
     def _pace(self, key: BatchKey, queue: Traffic, rows: int) -> _Pace:
         """Of this class, with so many forward rows to fill the passes."""
-        best = self._batch_rows(key, queue)
+        best = self._best_rows(key, queue)
         work_per_s = best / self.times.predict(key, best) * latent_area(key)
         return _Pace(self.times.predict(key, min(best, rows)), work_per_s)
 

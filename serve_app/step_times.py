@@ -64,6 +64,10 @@ class StepTimes:
         self.max_forward_rows = max_forward_rows
         self.max_step_s = max_step_s
         self._measured: dict[BatchKey, _Measured] = {}
+        self.start_s = 0.0  # of one new row: its prompt is encoded before the first step
+
+    def observe_start(self, rows: int, seconds: float) -> None:
+        self.start_s += NEW_SHARE * (seconds / rows - self.start_s)
 
     def observe(self, key: BatchKey, forward_rows: int, seconds: float) -> None:
         self._measured.setdefault(key, _Measured()).observe(forward_rows, seconds)
@@ -114,9 +118,9 @@ class StepTimes:
         # rows with guidance may leave one place free
         return None if measured.knows(larger) or measured.knows(larger - 1) else larger
 
-    def rows_within(self, key: BatchKey, seconds: float, limit: int) -> int:
-        """The largest size up to `limit` whose pass takes no longer, or 1."""
-        return next((rows for rows in range(limit, 1, -1) if self.predict(key, rows) <= seconds), 1)
+    def pass_s(self, key: BatchKey, forward_rows: int, new_rows: int) -> float:
+        """Seconds until a pass is over for whoever waits: with the prompts of rows that have not begun."""
+        return self.predict(key, forward_rows) + self.start_s * new_rows
 
     def rows_per_s(self, key: BatchKey) -> float:
         rows = self.batch_rows(key)

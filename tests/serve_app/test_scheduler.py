@@ -1,9 +1,7 @@
-"""The scheduler on a virtual clock: a pass of n rows takes what a small GPU-like curve says."""
+"""Who moves with whom and when."""
 
 import random
-import sys
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -11,52 +9,9 @@ from hypothesis import strategies as st
 
 from serve_app.contract import Turn
 from serve_app.pipelines.pipeline import BatchKey
-from serve_app.scheduler import EXPECTED_S, PATIENCE_STEPS, Pass, Scheduler
-from serve_app.step_times import StepTimes, ladder
+from serve_app.scheduler import EXPECTED_S, PATIENCE_STEPS
 from serve_app.traffic import Demand
-
-SMALL = BatchKey("m", (4, 8, 8), 16)
-LARGE = BatchKey("m", (4, 16, 16), 16)
-MAX_ROWS = 16
-
-
-def seconds(rows: int) -> float:
-    return 0.01 + 0.005 * rows
-
-
-def scheduler(max_rows: int = MAX_ROWS) -> Scheduler:
-    times = StepTimes(max_forward_rows=max_rows, max_step_s=1.0)
-    for key in (SMALL, LARGE):
-        for rows in ladder(max_rows):
-            times.observe(key, rows, seconds(rows))
-    return Scheduler(times)
-
-
-def demand(
-    tenant: str = "t",
-    traffic: str = "anonymous",
-    *,
-    steps: int = 4,
-    rows: int = 1,
-    guided: bool = False,
-    key: BatchKey = SMALL,
-) -> Demand:
-    weight, slowdown = (8.0, 1.2) if traffic == "paid" else (1.0, None)
-    turn = Turn(traffic, tenant, weight, 60.0, slowdown)
-    return Demand(turn, key, rows, 2 if guided else 1, steps)
-
-
-def run(queue: Scheduler, passes: int = 10_000) -> list[Pass]:
-    made: list[Pass] = []
-    while len(made) < passes and (picked := queue.pick()) is not None:
-        queue.done(picked, seconds(picked.forward_rows))
-        made.append(picked)
-    return made
-
-
-def finish_order(made: list[Pass]) -> list[str]:
-    last = {ticket.request_id: number for number, picked in enumerate(made) for ticket in picked.tickets}
-    return sorted(last, key=lambda request: last[request])
+from tests.serve_app.scheduling import LARGE, MAX_ROWS, SMALL, demand, each, finish_order, run, scheduler, seconds
 
 
 def test_rows_join_between_steps():
@@ -156,6 +111,20 @@ def test_a_paid_row_does_not_wait_long_for_the_end_of_anothers_pass():
     assert run(queue, 1)[0].forward_rows == MAX_ROWS
 
 
+def test_prompts_that_are_still_to_be_encoded_count_for_the_length_of_such_a_pass():
+    queue = scheduler()
+    queue.times.start_s = 0.02
+    queue.add("paid", demand("p", "paid", steps=1))
+    run(queue)
+    for number in range(40):
+        queue.add(f"free{number}", demand(f"f{number}", steps=3))
+    passes = [
+        0.02 * sum(not t.started for t in picked.tickets) + seconds(picked.forward_rows) for picked in each(queue)
+    ]
+    assert max(passes) <= max(PATIENCE_STEPS * seconds(1), 0.02 + seconds(1))
+    assert len(passes) < 3 * 40
+
+
 def test_rows_that_did_not_fit_have_not_begun():
     queue = scheduler()
     queue.add("a", demand("a"))
@@ -217,26 +186,6 @@ def test_running_out_of_memory_halves_the_batch_and_loses_nothing():
     assert len(finish_order(made)) == 16
 
 
-def test_position_counts_requests_that_have_not_begun():
-    queue = scheduler(max_rows=2)
-    for number in range(5):
-        queue.add(f"r{number}", demand(f"t{number}"))
-    run(queue, 1)
-    assert {request: outlook.position for request, outlook in queue.news().items()} == {"r2": 0, "r3": 1, "r4": 2}
-
-
-def test_a_request_that_has_begun_is_never_told_that_it_waits():
-    queue = scheduler(max_rows=4)
-    queue.add("begun", demand("a", steps=2, rows=10))
-    queue.add("other", demand("b", steps=30, rows=10))
-    while (picked := queue.pick()) is not None:
-        begun = {ticket.request_id for ticket in picked.tickets}
-        queue.done(picked, 0.1)
-        assert not begun & set(queue.news())
-    queue.add("begun", demand("a"))
-    assert set(queue.news()) == {"begun"}
-
-
 def test_a_class_follows_the_newest_plan():
     queue = scheduler()
     for plan in (Turn("paid", "t", 8.0, 60.0, 1.2), Turn("paid", "t", 1.0, 60.0, None)):
@@ -249,77 +198,6 @@ def test_a_class_follows_the_newest_plan():
         for ticket in picked.tickets:
             work[ticket.turn.traffic] += 1
     assert work["paid"] == pytest.approx(work["anonymous"], rel=0.1)
-
-
-def test_the_estimate_of_a_waiting_request_is_near_what_happens():
-    queue = scheduler()
-    for number in range(60):
-        queue.add(f"r{number}", demand(f"t{number}", steps=8))
-    estimate_s = queue.outlook(demand("last", steps=8)).eta_s
-    queue.add("last", demand("last", steps=8))
-    assert queue.news()["last"].eta_s == pytest.approx(estimate_s)
-    took_s = sum(seconds(p.forward_rows) for p in run(queue))
-    assert estimate_s == pytest.approx(took_s, rel=0.25)
-
-
-def test_who_comes_is_told_the_place_that_it_then_has():
-    queue = scheduler(max_rows=2)
-    for number in range(20):
-        queue.add(f"r{number}", demand(f"t{number % 7}", steps=4 + number % 3, rows=1 + number % 2))
-    run(queue, 5)
-    for number in range(4):
-        coming = demand(f"t{number}", steps=3 + number, rows=2)
-        told = queue.outlook(coming)
-        queue.add(f"late{number}", coming)
-        assert queue.news()[f"late{number}"] == (told.position, pytest.approx(told.eta_s))
-
-
-def test_what_work_takes_alone_does_not_depend_on_who_is_here():
-    queue = scheduler()
-    alone_s = queue.alone_s(demand())
-    for number in range(20):
-        queue.add(f"r{number}", demand(f"t{number}"))
-    assert queue.alone_s(demand()) == alone_s < queue.outlook(demand()).eta_s
-
-
-def test_news_for_all_who_wait_cost_one_walk():
-    """Calls are counted, not seconds: twice as many who wait are told with about twice the calls."""
-
-    def calls(waiting: int) -> int:
-        queue = scheduler()
-        for number in range(waiting):
-            queue.add(f"r{number}", demand(f"t{number}", rows=2, key=SMALL if number % 2 else LARGE))
-        return calls_of(queue.news)
-
-    assert calls(1000) < 2.2 * calls(500)
-
-
-def test_whoever_comes_at_the_end_of_a_long_queue_costs_no_walk():
-    def calls(waiting: int) -> int:
-        queue = scheduler()
-        for number in range(waiting):
-            queue.add(f"r{number}", demand(f"t{number}"))
-        run(queue, 1)
-        coming = demand("last")
-        return calls_of(lambda: (queue.outlook(coming), queue.add("last", coming), queue.remove("last")))
-
-    assert calls(2000) < 1.2 * calls(500)
-
-
-def calls_of(work: Callable[[], object]) -> int:
-    """How many Python functions `work` enters, itself included."""
-    count = 0
-
-    def count_calls(_frame: object, event: str, _argument: object) -> None:
-        nonlocal count
-        count += event == "call"
-
-    sys.setprofile(count_calls)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 requests = st.lists(
