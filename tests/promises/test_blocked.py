@@ -5,16 +5,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from httpx2 import ASGITransport, AsyncClient
 from sqlalchemy import text
 
-from cluster.operator_app import create_operator_app
 from tests.edge.domain.moderation.forbidden import gravest
 from tests.edge.edges import Clock, Edge, make_edge
 from tests.edge.guards.test_moderation import every_way, refused
 from tests.promises.everything import tables
-from tests.promises.test_callers import OPERATOR, below, counted, dumped
-from tests.sweeping import parts_of
+from tests.promises.test_callers import below, counted, dumped
+from tests.sweeping import metrics_of
 from tests.told import told
 
 CANARY = "xylocanaryblocked"
@@ -52,7 +50,7 @@ async def test_a_refused_prompt_is_found_nowhere(edge: Edge) -> None:
         "the database": await dumped(edge),
         "the shared store": await counted(store),
         "the files": below(edge.home),
-        "the metrics": await metrics(edge),
+        "the metrics": await metrics_of(edge.services, edge.keys),
     }
     assert all(places.values())
     words = [CANARY, NEGATIVE, *gravest().split()]
@@ -70,15 +68,6 @@ async def test_of_all_tables_only_decisions_have_a_row(edge: Edge) -> None:
         "moderation_decision": 4
     }
     assert await edge.services.store.keys("img/") == []
-
-
-async def metrics(edge: Edge) -> bytes:
-    app = create_operator_app(parts_of(edge.services, edge.keys), OPERATOR)
-    transport = ASGITransport(app)  # pyright: ignore[reportArgumentType]  both mean ASGI
-    async with AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        reply = await client.get("/metrics", headers={"authorization": f"Bearer {OPERATOR}"})
-        assert reply.status_code == 200
-        return reply.content
 
 
 async def counts(edge: Edge) -> dict[str, int]:

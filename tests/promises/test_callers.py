@@ -11,12 +11,10 @@ import msgspec
 import pytest
 from altcha import Challenge, Payload, solve_challenge
 from httpx2 import ASGITransport, AsyncClient
-from litestar.testing import AsyncTestClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from valkey.asyncio import Valkey
 
-from cluster.operator_app import create_operator_app
 from edge.db.rows import Base
 from edge.domain.sessions import read_session
 from policies.load import load_policies
@@ -24,13 +22,12 @@ from policies.schema import Policies
 from tests.edge.accounts import new_key
 from tests.edge.edges import BASE_URL, Clock, Edge, make_edge
 from tests.promises.test_owner_matrix import Owned, call, filled, owned, routes_of
-from tests.sweeping import parts_of
+from tests.sweeping import metrics_of
 from tests.told import told
 
 PEER = "198.51.100.23"
 PROXY = "10.9.8.7"
 FORWARDED = ("203.0.113.77", "2001:db8:4711:aa:1:2:3:4")
-OPERATOR = "o" * 32
 SPOILED_KEY = "sf_live_" + "Canary" * 8 + "x"
 
 
@@ -152,12 +149,6 @@ def below(home: Path) -> bytes:
     return b"\n".join(file.read_bytes() for file in home.rglob("*") if file.is_file() and "keys" not in file.parts)
 
 
-async def metrics(edge: Edge) -> bytes:
-    app = create_operator_app(parts_of(edge.services, edge.keys), OPERATOR)
-    async with AsyncTestClient(app) as client:
-        return (await client.get("/metrics", headers={"authorization": f"Bearer {OPERATOR}"})).content
-
-
 async def test_a_caller_is_found_nowhere(edge: Edge) -> None:
     mine = await owned(edge)
     keys = [(await new_key(edge)).text, (await new_key(edge, "read")).text]
@@ -172,7 +163,7 @@ async def test_a_caller_is_found_nowhere(edge: Edge) -> None:
         "the database": await dumped(edge),
         "the shared store": await counted(store),
         "the files": below(edge.home),
-        "the metrics": await metrics(edge),
+        "the metrics": await metrics_of(edge.services, edge.keys),
     }
     assert all(places.values())
     assert len(lines) > 500
