@@ -97,7 +97,9 @@ def create_app(services: Services) -> Litestar:
         request_max_body_size=MAX_BODY_BYTES,
         template_config=TemplateConfig(directory=HERE / "templates", engine=JinjaTemplateEngine),
     )
-    app.asgi_handler = Envelope(app.asgi_handler, limits, is_https=services.settings.is_https)
+    app.asgi_handler = Envelope(
+        app.asgi_handler, limits, body_within_s=services.body_within_s, is_https=services.settings.is_https
+    )
     return app
 
 

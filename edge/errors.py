@@ -14,6 +14,7 @@ EdgeError
     ├── NotFound              404             not_found: unknown, or somebody else's: the answer is the same
     │   └── AccountGone       404             not_found: it was deleted, and nothing is added to it any more
     ├── MethodNotAllowed      405             method_not_allowed
+    ├── BodyTooSlow           408             body_too_slow: it did not come whole in time
     ├── Cancelled             409             cancelled: the caller took it back
     ├── Gone                  410             gone: it was here and was deleted, by its time or by its owner
     ├── BodyTooLarge          413             body_too_large
@@ -144,6 +145,14 @@ class AccountGone(NotFound):
 class MethodNotAllowed(Refusal):
     status = 405
     code = "method_not_allowed"
+
+
+class BodyTooSlow(Refusal):
+    status = 408
+    code = "body_too_slow"
+
+    def __init__(self, within_s: float) -> None:
+        super().__init__(f"the body of the request did not come whole within {within_s:g} s")
 
 
 class Cancelled(Refusal):

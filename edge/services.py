@@ -30,6 +30,7 @@ from serve_app.storage.store import ObjectStore
 
 HEARTBEAT_S = 10.0
 
+BODY_WITHIN_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
@@ -64,6 +65,7 @@ class Services:
     @property
     def session_idle_s(self) -> float:
         return self.policies.retention.classes.session.duration_s
+    body_within_s: float = BODY_WITHIN_S
 
     @property
     def training(self) -> Terms:

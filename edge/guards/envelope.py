@@ -1,4 +1,5 @@
-"""Around every reply, errors included: request id, limits, security headers, and an access-log line of listed fields.
+"""Around every call, errors included: a time for its body, and on its reply request id, limits and security headers;
+and an access-log line of listed fields.
 
 The line holds the route's template, never the path, query, headers or body; a method is a word that a caller chose.
 """
@@ -13,6 +14,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.guards.auth import FRESH_SESSION
 from edge.guards.limits import CALLER, TAB, Limits
+from edge.guards.slow_bodies import whole_within
 
 log = logging.getLogger("sfumato.access")
 
@@ -38,9 +40,10 @@ NO_STORE = (b"cache-control", b"no-store")
 class Envelope:
     """`limits` counts what no guard saw: a call to no route of ours has a limit too."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, *, is_https: bool) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, *, body_within_s: float, is_https: bool) -> None:
         self._app = app
         self._limits = limits
+        self._body_within_s = body_within_s
         self._headers = [*ALWAYS, ON_HTTPS] if is_https else ALWAYS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +70,7 @@ class Envelope:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_sealed)
+            await self._app(scope, whole_within(receive, self._body_within_s), send_sealed)
         finally:
             told = {
                 "request_id": request_id,

@@ -14,6 +14,7 @@ _MEANINGS = {
     "pictures and this caller has no key: `challenge` is ALTCHA's (version 2), and base64 of the JSON object "
     "`{challenge, solution}` goes into the header `Sfumato-Proof`.",
     404: "Unknown, or somebody else's.",
+    408: "The body of the request did not come whole in time.",
     409: "It was cancelled meanwhile, by `DELETE /v1/generations/{id}`.",
     410: "It was here and is gone.",
     413: "The request is too large.",
@@ -47,6 +48,8 @@ def problems(*statuses: int) -> Documented:
 
 
 def _specs(body: type, media_type: str, statuses: tuple[int, ...]) -> Documented:
+    if 413 in statuses:
+        statuses = (*statuses, 408)  # what may be too large may be too slow
     return {
         status: ResponseSpec(
             body,
