@@ -3,26 +3,33 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from httpx2 import Response
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
+from sqlalchemy import func, select
 
+from edge.db.rows import AccountRow, PasskeyRow, SignInRow
 from edge.domain.api_keys import new_key_text, revoke_key
+from edge.domain.limits.gate import PICTURES
 from edge.domain.owner import BROWSER_SCOPES, SESSION_SCOPES, KeyScope, Scope
+from edge.guards.limits import CHARGES
 from edge.guards.scopes import SCOPE
 from tests.edge.accounts import ALL, bearer, new_key
-from tests.edge.browsers import visiting
+from tests.edge.authenticator import Authenticator
+from tests.edge.browsers import Browser, visiting
 from tests.edge.edges import Clock, Edge, make_edge
+from tests.promises.test_callers import always_asking, solved
 from tests.promises.test_owner_matrix import SAME_ORIGIN, Owned, call, cookie, expired, filled, owned
 
 from tests.promises.test_owner_matrix import shows_nothing, stranger, token_of  # isort: skip
 
 Headers = dict[str, str]
 Credential = Callable[[Edge, Owned], Awaitable[Headers]]
+Answer = Callable[[Authenticator], dict[str, Any]]
 SCOPES = frozenset(get_args(KeyScope)) | {"account"}
 ROTATED_S = 15 * 86_400 + 1
 GRACE_S = 61
@@ -183,3 +190,84 @@ async def test_a_credential_reaches_what_its_scopes_say_and_nothing_of_another(e
             else:
                 assert (reply.status_code, f"`{handler.opt[SCOPE]}`" in reply.text) == (403, True), place
                 assert "insufficient_scope" in reply.text, place
+
+
+# a challenge that was answered before ---------------------------------------------------------------------------------
+
+
+async def making(browser: Browser) -> Answer:
+    options = await browser.challenge("sign_up")
+    return lambda device: device.make(options)
+
+
+async def signing(browser: Browser) -> Answer:
+    await browser.sign_up()
+    await browser.sign_out()
+    options = await browser.challenge("sign_in")
+    return lambda device: device.sign(options)
+
+
+async def adding(browser: Browser) -> Answer:
+    await browser.sign_up()
+    browser.device = Authenticator()
+    options = await browser.challenge("add_passkey")
+    return lambda device: device.make(options)
+
+
+CEREMONIES = {"/v1/account": making, "/v1/account/sign-in": signing, "/v1/account/passkeys": adding}
+WAYS_IN = (AccountRow, PasskeyRow, SignInRow)
+
+
+def takes_answer(handler: HTTPRouteHandler) -> bool:
+    """Of a passkey: its body has one, whatever else it has."""
+    body = handler.parsed_fn_signature.parameters.get("data")
+    return body is not None and "credential" in getattr(body.annotation, "__struct_fields__", ())
+
+
+async def ways_in(edge: Edge) -> list[int]:
+    return await edge.services.database.read(
+        lambda db: [db.scalar(select(func.count()).select_from(row)) or 0 for row in WAYS_IN]
+    )
+
+
+def test_there_is_a_ceremony_for_every_route_that_takes_a_passkeys_answer(tmp_path: Path) -> None:
+    taking = {
+        path.rstrip("/") for _, path, handler in handlers(make_edge(tmp_path, Clock()).app) if takes_answer(handler)
+    }
+    assert taking == set(CEREMONIES)
+
+
+@pytest.mark.parametrize("taken_by", CEREMONIES)
+async def test_a_replayed_challenge_opens_nothing_wherever_an_answer_is_taken(edge: Edge, taken_by: str) -> None:
+    """By the same device and by another one, at the route that took it and at every other."""
+    browser = await visiting(edge)
+    answer = await CEREMONIES[taken_by](browser)
+    before = Browser(edge, cookies=dict(browser.cookies))
+    taken = await browser.ask("POST", taken_by, {"credential": answer(browser.device)})
+    assert taken.status_code == 201, taken.text
+    held = await ways_in(edge)
+    for template in CEREMONIES:
+        for device in (browser.device, Authenticator()):
+            replayed = Browser(edge, cookies=dict(before.cookies))
+            reply = await replayed.ask("POST", template, {"credential": answer(device)})
+            place = f"{template} after {taken_by}: {reply.status_code}"
+            assert reply.status_code in (400, 404), place  # 404: who is not signed in has no passkeys to add to
+            if template == taken_by:
+                assert reply.json()["error"]["code"] == "sign_in_failed", place
+            assert replayed.cookies == before.cookies, place
+    assert await ways_in(edge) == held
+
+
+async def test_a_replayed_proof_of_work_lets_no_second_call_through_wherever_one_is_taken(tmp_path: Path) -> None:
+    async with make_edge(tmp_path, Clock(), policies=always_asking()).opened() as edge:
+        asking = [path.rstrip("/") for _, path, handler in handlers(edge.app) if handler.opt.get(CHARGES) == PICTURES]
+        assert len(asking) >= 2
+        await edge.draw()
+        for taken_by in asking:
+            wanted = await edge.client.post(taken_by, json={"prompt": "a cat"})
+            proof = {"sfumato-proof": solved(wanted.json()["error"]["challenge"])}
+            taken = await edge.client.post(taken_by, json={"prompt": "a cat"}, headers=proof)
+            assert taken.status_code in (200, 202), taken.text
+            for path in asking:
+                reply = await edge.client.post(path, json={"prompt": "a cat"}, headers=proof)
+                assert (reply.status_code, reply.json()["error"]["code"]) == (403, "proof_of_work_required"), path
