@@ -336,11 +336,11 @@ def read(wanted_id: str, /, *, reader: str, reason: str) -> None:
 
     from cluster.day_keys import KeyGone
     from cluster.prompt_reader import CannotRead, run_read
-    from edge.domain.prompts import PromptSealBroken
+    from edge.domain.day_seal import DaySealBroken
     from edge.errors import DatabaseUnavailable, SettingsError
     from policies.load import PolicyError, load_policies
 
-    with one_line(SettingsError, PolicyError, DatabaseUnavailable, CannotRead, KeyGone, PromptSealBroken):
+    with one_line(SettingsError, PolicyError, DatabaseUnavailable, CannotRead, KeyGone, DaySealBroken):
         kept_for = load_policies(_own_policies()).retention.classes.proofs.duration
         shown = asyncio.run(run_read(os.environ, wanted_id, reader, reason, kept_for))
     print(shown)  # noqa: T201  its answer

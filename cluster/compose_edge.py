@@ -14,9 +14,11 @@ from edge.app import create_app
 from edge.db.counter_store import open_counter_store
 from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
+from edge.db.rows import NoticeKeyRow
 from edge.domain.api_keys import KnownKeys
 from edge.domain.challenges import Challenges
 from edge.domain.conduct import Clock, Conductor
+from edge.domain.day_seal import DayKeysRead
 from edge.domain.deletions import Deletions
 from edge.domain.events import EventHub, MemoryHub
 from edge.domain.keyring import Keyring
@@ -26,7 +28,7 @@ from edge.domain.limits.memory import MemoryLimiter
 from edge.domain.limits.proof import Proofs
 from edge.domain.limits.shared import SharedLimiter
 from edge.domain.limits.steady import SteadyLimiter
-from edge.domain.limits.tries import Tries, failed_entries, made_accounts
+from edge.domain.limits.tries import Tries, failed_entries, made_accounts, taken_appeals, taken_reports
 from edge.domain.moderation.judge import Judge
 from edge.domain.moderation.semantics import Semantics
 from edge.domain.page_tokens import PageTokens
@@ -92,6 +94,9 @@ def build_services(
         challenges=Challenges(keyring, limiter, clock),
         made_accounts=Tries(made_accounts(policies.plans.entry), limiter, clock),
         failed_entries=Tries(failed_entries(policies.plans.entry), limiter, clock),
+        taken_reports=Tries(taken_reports(policies.plans.notices), limiter, clock),
+        taken_appeals=Tries(taken_appeals(policies.plans.notices), limiter, clock),
+        notice_keys=DayKeysRead(database, NoticeKeyRow),
         rotation=Rotation(database, policies.retention.classes.session.duration_s, clock),
         prompts=prompts,
         runs=runs,

@@ -1,7 +1,7 @@
-"""The key pairs of days, to which prompts are sealed: private halves as files, public halves as rows.
+"""The key pairs of days, to which prompts, appeals and reports are sealed: private halves as files, public as rows.
 
 Random, never derived, since destroying a file is the erasure of that day: copies of the database hold only public
-halves, so keep the directory out of every backup. Only the sweeper and the reader of prompts open it.
+halves, so keep the directory out of every backup. Only the sweeper and the audited readers open it.
 """
 
 import logging
@@ -10,18 +10,19 @@ import re
 import secrets
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from edge.db.database import Database
-from edge.db.rows import DayKeyRow, PromptRow
+from edge.db.rows import AppealRow, DayKeyRow, NoticeKeyRow, NoticeRow, PromptRow
 from edge.db.statements import upsert
-from edge.domain.prompts import day_of
+from edge.domain.day_seal import day_of
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,19 @@ _NAME = re.compile(r"(\d{4}-\d\d-\d\d)\.key")
 
 
 class KeyGone(Exception):
-    """The private half of a day is not here: destroyed with that day's prompts, or never brought here."""
+    """The private half of a day is not here: destroyed with that day's records, or never brought here."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Of key pairs: the table of the public halves, and the days of the records that are sealed to them."""
+
+    public: type[DayKeyRow | NoticeKeyRow]
+    sealed_on: tuple[InstrumentedAttribute[date], ...]
+
+
+OF_PROMPTS = Kind(DayKeyRow, (PromptRow.made_on,))
+OF_NOTICES = Kind(NoticeKeyRow, (AppealRow.made_on, NoticeRow.made_on))
 
 
 class DayKeys:
@@ -45,6 +58,11 @@ class DayKeys:
     def from_env(cls, env: Mapping[str, str]) -> "DayKeys":
         home = Path(env.get("SFUMATO_HOME") or ".sfumato").absolute()
         return cls(Path(env.get("SFUMATO_KEYS") or home / "keys").absolute())
+
+    @property
+    def of_notices(self) -> "DayKeys":
+        """Those of `OF_NOTICES`, in a directory inside."""
+        return DayKeys(self.directory / "notices")
 
     def private(self, day: date) -> X25519PrivateKey:
         """Raises KeyGone."""
@@ -109,47 +127,52 @@ class DayKeys:
                 os.close(handle)
 
 
-async def make_day_keys(keys: DayKeys, database: Database, now: float) -> None:
+async def make_day_keys(keys: DayKeys, database: Database, now: float, kind: Kind = OF_PROMPTS) -> None:
     """Today's and those of the coming days: the file first, then the row. Raises OSError, DatabaseUnavailable."""
     days = [day_of(now) + timedelta(days=ahead) for ahead in range(AHEAD_DAYS + 1)]
     halves = {day: keys.make(day).public_key().public_bytes_raw() for day in days}
-    replaced = await database.write(partial(_publish, halves=halves))
+    replaced = await database.write(partial(_publish, halves=halves, kind=kind))
     for day in replaced:
-        log.warning("the key of %s was not here and is a new one: its earlier prompts need the old file", day)
+        log.warning("the key of %s was not here and is a new one: its earlier records need the old file", day)
 
 
-async def destroy_day_keys(keys: DayKeys, database: Database, now: float) -> int:
-    """Those of days whose prompts have gone: the file first, then the row. Returns how many files. Raises OSError of
+async def destroy_day_keys(keys: DayKeys, database: Database, now: float, kind: Kind = OF_PROMPTS) -> int:
+    """Those of days whose records have gone: the file first, then the row. Returns how many files. Raises OSError of
     one that cannot be destroyed, when the others are."""
     held = keys.days()
-    spent = await database.read(partial(_spent, held=held, now=now))
+    spent = await database.read(partial(_spent, held=held, now=now, kind=kind))
     with ExitStack() as each_in_its_turn:
         for day in spent & held:
             each_in_its_turn.callback(keys.destroy, day)
     if spent:
-        await database.write(partial(_unpublish, days=spent))
+        await database.write(partial(_unpublish, days=spent, kind=kind))
     return len(spent & held)
 
 
-def _publish(db: Session, halves: Mapping[date, bytes]) -> list[date]:
+def _publish(db: Session, halves: Mapping[date, bytes], kind: Kind) -> list[date]:
     """Rows follow the files. Returns the days whose row named another key."""
-    query = select(DayKeyRow.day, DayKeyRow.public_key).where(DayKeyRow.day.in_(halves))
+    table = kind.public
+    query = select(table.day, table.public_key).where(table.day.in_(halves))
     known = {day: public_key for day, public_key in db.execute(query)}
     for day, public_key in halves.items():
         if known.get(day) != public_key:
-            upsert(db, DayKeyRow, key={"day": day}, values={"public_key": public_key})
+            upsert(db, table, key={"day": day}, values={"public_key": public_key})
     return sorted(day for day, public_key in known.items() if public_key != halves[day])
 
 
-def _spent(db: Session, held: set[date], now: float) -> set[date]:
+def _spent(db: Session, held: set[date], now: float, kind: Kind) -> set[date]:
     """Days that are over and have no record left, whether the file, the row or both are still there."""
-    days = held | set(db.scalars(select(DayKeyRow.day)))
+    days = held | set(db.scalars(select(kind.public.day)))
     over = {day for day in days if day < day_of(now - SLACK_S)}
-    return {day for day in over if db.scalar(select(PromptRow.id).where(PromptRow.made_on == day).limit(1)) is None}
+    return {day for day in over if not any(_is_sealed(db, column, day) for column in kind.sealed_on)}
 
 
-def _unpublish(db: Session, days: set[date]) -> None:
-    db.execute(delete(DayKeyRow).where(DayKeyRow.day.in_(days)))
+def _is_sealed(db: Session, sealed_on: InstrumentedAttribute[date], day: date) -> bool:
+    return db.scalar(select(sealed_on).where(sealed_on == day).limit(1)) is not None
+
+
+def _unpublish(db: Session, days: set[date], kind: Kind) -> None:
+    db.execute(delete(kind.public).where(kind.public.day.in_(days)))
 
 
 def _day_in(name: str) -> date | None:

@@ -12,11 +12,12 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from cluster.day_keys import destroy_day_keys, make_day_keys
+from cluster.day_keys import OF_NOTICES, destroy_day_keys, make_day_keys
 from cluster.minutes import delete_orphans, empty_images, empty_training
 from cluster.store_init import check_store
 from cluster.sweep import ITEM_S, Parts, Sweep
 from edge.domain.canaries import forget_canaries, look_for_canaries, plant_canaries
+from edge.domain.complaints import forget_complaints
 from edge.domain.erasure import BATCH, due, erase_images, oldest_due
 from edge.domain.jobs import fail_lost_jobs, forget_jobs, shorten_jobs
 from edge.domain.leader import candidate
@@ -156,11 +157,15 @@ async def _forget_sessions(sweep: Sweep) -> None:
 
 
 async def _make_day_keys(sweep: Sweep) -> None:
-    await make_day_keys(sweep.parts.keys, sweep.parts.database, sweep.now)
+    keys, database = sweep.parts.keys, sweep.parts.database
+    await make_day_keys(keys, database, sweep.now)
+    await make_day_keys(keys.of_notices, database, sweep.now, OF_NOTICES)
 
 
 async def _destroy_day_keys(sweep: Sweep) -> None:
-    sweep.note("day keys", await destroy_day_keys(sweep.parts.keys, sweep.parts.database, sweep.now))
+    keys, database = sweep.parts.keys, sweep.parts.database
+    sweep.note("day keys", await destroy_day_keys(keys, database, sweep.now))
+    sweep.note("day keys", await destroy_day_keys(keys.of_notices, database, sweep.now, OF_NOTICES))
 
 
 async def _shorten(sweep: Sweep) -> None:
@@ -229,6 +234,7 @@ EACH_MINUTE: dict[str, Item] = {
     "sign-ins": _forget("sign-ins", forget_sign_ins),
     "prompts": _forget("prompts", forget_prompts),
     "decisions": _forget("decisions", forget_decisions),
+    "reports and appeals": _forget("reports and appeals", forget_complaints),
     "day keys": _destroy_day_keys,
     "readings": _forget("readings", forget_prompt_reads),
     "consents": _forget("consents", forget_consents),

@@ -27,15 +27,17 @@ GAUGES = {
     "sfumato_canary_overdue": "Canaries that they should have removed, and have not.",
     "sfumato_canary_early": "Canaries that went before their class had passed, so that no rule removed them.",
     "sfumato_canary_unwatched": "Short classes of the store in which none was planted for two days.",
+    "sfumato_report_waiting_seconds": "For how long the oldest report of pictures waits for a person; 0: none does.",
 }
 COUNTERS = {"sfumato_deleted_total": "What this process has deleted, by kind."}
 
 
 class Seen(Struct, frozen=True, kw_only=True):
-    """What there is to tell. `removed`: by kind, since this process started."""
+    """What there is to tell. `removed`: by kind, since this process started. `report_waits_s`: the oldest one."""
 
     removed: Mapping[str, int]
     standing: Standing
+    report_waits_s: float = 0.0
 
 
 def exposition(seen: Seen) -> bytes:
@@ -50,7 +52,8 @@ class _Told(Collector):
         self._seen = seen
 
     def collect(self) -> Iterator[Metric]:
-        for name, value in _values(self._seen.standing).items():
+        waiting = {"sfumato_report_waiting_seconds": self._seen.report_waits_s}
+        for name, value in {**_values(self._seen.standing), **waiting}.items():
             yield GaugeMetricFamily(name, GAUGES[name], value)
         [(name, meaning)] = COUNTERS.items()
         deleted = CounterMetricFamily(name, meaning, labels=["kind"])

@@ -1,4 +1,4 @@
-"""`sfumato moderation`: how well the rules in force judge prompts."""
+"""`sfumato moderation`: how well the rules in force judge prompts. `moderation_desk.py` is for who objects."""
 
 import asyncio
 import os
@@ -18,7 +18,11 @@ from policies.load import PolicyError, load_policies
 from policies.moderation import ModerationPolicy
 from serve_app.contract import Prompt
 
-moderation = App(name="moderation", help="What may not be made: how well the rules judge prompts.")
+moderation = App(
+    name="moderation", help="What may not be made: how well the rules judge, who objects, what is reported."
+)
+for command in ("queue", "show", "decide"):
+    moderation.command(f"cluster.moderation_desk:{command}", name=command)  # by name: loaded when it is used
 
 
 @moderation.command(name="test")

@@ -25,6 +25,7 @@ from cluster.home import HomeError, port_from, require_free_port
 from cluster.metrics import Seen, exposition
 from cluster.sweep import Parts
 from edge.domain.canaries import watched_prefixes
+from edge.domain.complaints import longest_wait_s
 from edge.domain.standing import read_standing
 from serve_app.logs import adopt_loggers
 
@@ -100,4 +101,5 @@ async def operator_served(parts: Parts, settings: OperatorSettings) -> AsyncGene
 
 def _look(db: Session, parts: Parts) -> Seen:
     watched = watched_prefixes(parts.policies, parts.store_settings)
-    return Seen(removed=parts.removed, standing=read_standing(db, parts.clock(), watched))
+    now = parts.clock()
+    return Seen(removed=parts.removed, standing=read_standing(db, now, watched), report_waits_s=longest_wait_s(db, now))

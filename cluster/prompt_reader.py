@@ -54,12 +54,12 @@ class ReadPrompt(Struct, frozen=True):
 
 
 async def read_prompt(wanted_id: str, reading: Reading, database: Database, keys: DayKeys) -> ReadPrompt:
-    """`wanted_id`: of a job or of a record. Raises CannotRead, KeyGone, PromptSealBroken, DatabaseUnavailable."""
-    _check(reading)
+    """`wanted_id`: of a job or of a record. Raises CannotRead, KeyGone, DaySealBroken, DatabaseUnavailable."""
+    check_reading(reading)
     record = await database.read(partial(_find, wanted_id=wanted_id))
     if record is None:
         raise CannotRead("there is no such record: its time has passed, it was erased, or it never was")
-    await database.write(partial(_write_down, record=record, reading=reading))
+    await database.write(partial(write_down, record_id=record.id, reading=reading))
     return ReadPrompt(record, open_prompt(record, keys.private(record.made_on)))
 
 
@@ -82,7 +82,8 @@ async def list_reads(database: Database) -> list[str]:
     return [_read_line(row) for row in await database.read(_find_reads)]
 
 
-def _check(reading: Reading) -> None:
+def check_reading(reading: Reading) -> None:
+    """Raises CannotRead."""
     for name, text, most in (
         ("reader", reading.reader, MAX_READER_CHARACTERS),
         ("reason", reading.reason, MAX_REASON_CHARACTERS),
@@ -97,10 +98,11 @@ def _find(db: Session, wanted_id: str) -> PromptRow | None:
     return db.scalar(select(PromptRow).where(or_(PromptRow.id == wanted_id, PromptRow.job_id == wanted_id)))
 
 
-def _write_down(db: Session, record: PromptRow, reading: Reading) -> None:
+def write_down(db: Session, record_id: str, reading: Reading) -> None:
+    """Before it is shown. The record: of a prompt, or an appeal or a report."""
     row = PromptReadRow(
         id=secrets.token_hex(16),
-        prompt_id=record.id,
+        prompt_id=record_id,
         reader=reading.reader,
         reason=reading.reason,
         read_at=int(reading.read_at),

@@ -25,6 +25,7 @@ from edge.routes.account import account_routes
 from edge.routes.account_pages import account_pages
 from edge.routes.account_passkeys import passkey_routes
 from edge.routes.account_sign_in import sign_in_routes
+from edge.routes.complaints import complaint_routes
 from edge.routes.delivery import delivery_routes
 from edge.routes.generations import generation_routes
 from edge.routes.health import healthz, readyz
@@ -59,6 +60,7 @@ def create_app(services: Services) -> Litestar:
             generation_routes,
             model_routes,
             moderation_routes,
+            complaint_routes,
             account_pages,
             account_routes,
             sign_in_routes,

@@ -24,7 +24,7 @@ EdgeError
     ├── GenerationFailed      500, 503        the codes of `serve_app.errors`, and edge_lost
     ├── NotReady              503             not_ready: a probe's answer
     ├── ModerationUnavailable 503             moderation_unavailable: what cannot be judged is not made
-    ├── NoDayKey              503             prompt_key_missing: a prompt cannot be kept sealed, so nothing is made
+    ├── NoDayKey              503             prompt_key_missing: what is kept cannot be sealed, so nothing is done
     └── DatabaseUnavailable   503             database_unavailable
 """
 
@@ -45,7 +45,7 @@ MESSAGES = {
     "moderation_unavailable": "What was asked for cannot be checked now, so it is not made.",
     "overloaded": "Too much is waiting already.",
     "policy_mismatch": "Parts of the service disagree about the policies in force.",
-    "prompt_key_missing": "There is no key to keep today's prompts under; the sweeper makes one.",
+    "prompt_key_missing": "There is no key to seal what is kept of today; the sweeper makes one.",
     "replica_lost": "The machine that was drawing was lost.",
     "store_unavailable": "The picture could not be stored.",
 }

@@ -8,6 +8,7 @@ from edge.db.database import Database
 from edge.domain.api_keys import KnownKeys
 from edge.domain.challenges import Challenges
 from edge.domain.conduct import Clock
+from edge.domain.day_seal import DayKeysRead
 from edge.domain.deletions import Deletions
 from edge.domain.events import EventHub
 from edge.domain.keyring import Keyring
@@ -29,8 +30,8 @@ from serve_app.contract import Generator
 from serve_app.storage.store import ObjectStore
 
 HEARTBEAT_S = 10.0
-
 BODY_WITHIN_S = 30.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
@@ -53,6 +54,9 @@ class Services:
     challenges: Challenges
     made_accounts: Tries
     failed_entries: Tries
+    taken_reports: Tries
+    taken_appeals: Tries
+    notice_keys: DayKeysRead
     rotation: Rotation
     prompts: PromptSealer
     runs: Runs
@@ -61,11 +65,11 @@ class Services:
     page_tokens: PageTokens
     clock: Clock
     heartbeat_s: float = HEARTBEAT_S
+    body_within_s: float = BODY_WITHIN_S
 
     @property
     def session_idle_s(self) -> float:
         return self.policies.retention.classes.session.duration_s
-    body_within_s: float = BODY_WITHIN_S
 
     @property
     def training(self) -> Terms:

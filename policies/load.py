@@ -189,7 +189,7 @@ def _plan_contradictions(policies: Policies) -> Iterator[str]:
 
 def _network_contradictions(plans: PlansPolicy) -> Iterator[str]:
     """A prefix holds all narrower ones: it may not have less than one of them."""
-    for table, limits in (("networks", plans.networks), ("entry", plans.entry)):
+    for table, limits in (("networks", plans.networks), ("entry", plans.entry), ("notices", plans.notices)):
         for narrow, wide in (("ipv6_64", "ipv6_56"), ("ipv6_56", "ipv6_48")):
             narrower, wider = getattr(limits, narrow), getattr(limits, wide)
             for window in wider.__struct_fields__:

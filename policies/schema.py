@@ -26,7 +26,7 @@ MAX_KEPT = timedelta(days=3650)  # of anything: ten years, for which calendars a
 Erasure = Literal["reaches it", "ends by itself", "loses its subject", "holds no subject", "does not reach it"]
 Ground = Literal["contract", "consent", "legitimate interest", "legal obligation", "as the training choice says"]
 KeptUntil = Literal[
-    "the image goes", "the job ends", "the minute its caller chose", "its prompts have gone", "replaced by the next",
+    "the image goes", "the job ends", "the minute its caller chose", "its records have gone", "replaced by the next",
     "two days have passed", "its owner deletes it",
 ]  # fmt: skip
 Place = Annotated[str, Meta(pattern=r"^(table|prefix|stream|files|memory):[a-z_]+$")]
@@ -83,6 +83,7 @@ class KeptClasses(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     job_events: Kept
     limit_counters: Kept
     rights_request: Kept
+    notice: Kept
     proofs: Kept
     canary: Kept
     operations: Kept
@@ -207,6 +208,22 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ipv6_48: EntryLimits
 
 
+class NoticeLimits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How many reports and objections are taken."""
+
+    reports_per_day: Count
+    appeals_per_day: Count
+
+
+class Notices(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What bounds the ways to a person, by the part of the network, as `Networks` has it."""
+
+    ipv4_32: NoticeLimits
+    ipv6_64: NoticeLimits
+    ipv6_56: NoticeLimits
+    ipv6_48: NoticeLimits
+
+
 class AnonymousBudget(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What all callers without an account may draw together.
 
@@ -239,6 +256,7 @@ class PlansPolicy(Dated, frozen=True, forbid_unknown_fields=True, kw_only=True):
     traffic: Annotated[dict[Name, TrafficClass], Meta(min_length=1)]
     networks: Networks
     entry: Entry
+    notices: Notices
     anonymous_budget: AnonymousBudget
     plans: Annotated[dict[Name, Plan], Meta(min_length=1)]
 

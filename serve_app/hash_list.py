@@ -4,6 +4,9 @@ One hash of 64 hex digits a line; `#` begins a remark. No file, no list. A file 
 pictures rather than letting one through.
 """
 
+import fcntl
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +57,24 @@ class HashList:
             if len(hashes[-1]) != BITS // 8:
                 raise ModerationUnavailable(f"line {number} of the list of hashes is no hash")
         return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, BITS // 8)
+
+
+def add_hashes(path: Path, hashes: Sequence[NDArray[np.uint8]], remark: str) -> None:
+    """Those that are not there yet. The file is replaced whole, so that no replica reads half a line; two who add at
+    once wait for each other. Raises ModerationUnavailable for a list that cannot be understood, OSError."""
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        known = {bytes(each) for each in HashList(path).hashes()}
+        lines = path.read_text("ascii").splitlines() if path.exists() else []
+        lines += [
+            f"{each.hex()} # {remark}" for each in dict.fromkeys(bytes(each) for each in hashes) if each not in known
+        ]
+        draft = path.with_name(f"{path.name}.new")
+        draft.write_text("".join(f"{line}\n" for line in lines), "ascii")
+        draft.replace(path)
+    finally:
+        os.close(directory)
 
 
 def nearest(hash_: NDArray[np.uint8], hashes: NDArray[np.uint8]) -> int:

@@ -189,7 +189,8 @@ class PromptRow(Base):
 
 class ModerationDecisionRow(Base):
     """That a prompt or a picture was refused, and why; neither of them. Its id is the reference that was told.
-    `subject`: an HMAC of whose it was, until they erase what is theirs. `policy_version`: of `moderation.toml`."""
+    `subject`: an HMAC of whose it was, until they erase what is theirs. `policy_version`: of `moderation.toml`.
+    `overturned_at`: a person found that it was wrong."""
 
     __tablename__ = "moderation_decision"
 
@@ -201,6 +202,7 @@ class ModerationDecisionRow(Base):
     policy_version: Mapped[int]
     decided_on: Mapped[date]
     delete_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    overturned_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
 
 
 class DayKeyRow(Base):
@@ -212,8 +214,17 @@ class DayKeyRow(Base):
     public_key: Mapped[bytes] = mapped_column(LargeBinary(32))
 
 
+class NoticeKeyRow(Base):
+    """The same for what appeals and reports say, which stays for longer than prompts: a key pair of its own."""
+
+    __tablename__ = "notice_key"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
 class PromptReadRow(Base):
-    """A person read a prompt record: who, why, when. Written before it is shown."""
+    """A person read a sealed record, of a prompt, an appeal or a report: who, why, when. Written before it is shown."""
 
     __tablename__ = "prompt_read"
 
@@ -288,6 +299,46 @@ class RightsRequestRow(Base):
     forget_at: Mapped[int | None] = mapped_column(BigInteger, index=True, default=None)
 
 
+class AppealRow(Base):
+    """An objection to a decision. `subject`: as the decision has it, until they erase what is theirs. `sealed`: what
+    they said, if anything, to the key of the day `made_on`. `outcome`: upheld or rejected, once it is closed."""
+
+    __tablename__ = "appeal"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    subject: Mapped[str | None] = mapped_column(Id, index=True)
+    made_on: Mapped[date] = mapped_column(index=True)
+    decision_id: Mapped[str] = mapped_column(Id, index=True)
+    sealed: Mapped[bytes | None] = mapped_column(LargeBinary, default=None)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    due_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    outcome: Mapped[str | None] = mapped_column(String(8), default=None)
+    answer: Mapped[str | None] = mapped_column(Text, default=None)
+    closed_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    forget_at: Mapped[int | None] = mapped_column(BigInteger, index=True, default=None)
+
+
+class NoticeRow(Base):
+    """A report of pictures. Their addresses open them, so they are in `sealed` with what was said; how to reach the
+    sender is sealed apart, since it goes with an erasure. `found`: `here` or `gone` for each address, when it came."""
+
+    __tablename__ = "notice"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    subject: Mapped[str | None] = mapped_column(Id, index=True)
+    made_on: Mapped[date] = mapped_column(index=True)
+    kind: Mapped[str] = mapped_column(String(24))
+    found: Mapped[str] = mapped_column(Text)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed_contact: Mapped[bytes | None] = mapped_column(LargeBinary, default=None)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    due_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    outcome: Mapped[str | None] = mapped_column(String(8), default=None)
+    answer: Mapped[str | None] = mapped_column(Text, default=None)
+    closed_at: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    forget_at: Mapped[int | None] = mapped_column(BigInteger, index=True, default=None)
+
+
 class CanaryRow(Base):
     """A canary in the store: when it was planted, by when the store's rule must have removed it, when it was gone."""
 
@@ -323,3 +374,4 @@ class ReportRow(Base):
 
 
 OwnedRow = JobRow | ImageRow | PromptRow | ConsentRow | RightsRequestRow  # every table with `owner_kind`, `owner_id`
+SubjectRow = ModerationDecisionRow | AppealRow | NoticeRow  # every table that knows its owner as an HMAC alone

@@ -22,6 +22,7 @@ from edge.db.statements import changed
 from edge.domain import jobs
 from edge.domain.accounts import erase_account, hold_account
 from edge.domain.api_keys import KnownKeys
+from edge.domain.complaints import take_sender_off
 from edge.domain.conduct import Clock
 from edge.domain.erasure import ErasedImage, finish_erasing, mark_erased
 from edge.domain.events import Ended
@@ -41,7 +42,7 @@ from edge.domain.receipts import (
     new_receipt_id,
     watched,
 )
-from edge.domain.rights import ends_of
+from edge.domain.rights import complaints_end, ends_of
 from edge.domain.runs import Runs
 from edge.domain.sign_ins import KnownSignIns
 from edge.domain.training import Withdrawn, WithdrawnCopy, choose, finish_withdrawing, mark_withdrawn, withdraw
@@ -53,6 +54,7 @@ OWNERLESS_CONSENT = (
     "That an exported training copy was withdrawn: its id and times, so that exports drop it; no owner, no picture"
 )
 OWNERLESS_REQUEST = "A request that needs a person and its answer, without its sender"
+OWNERLESS_NOTICE = "A report or an appeal and its answer, without its sender and how to reach them"
 OVERWRITTEN = "rows are deleted and overwritten"
 REUSED = "rows are deleted; the database overwrites their space and its log when it uses them again"
 
@@ -181,7 +183,8 @@ class Deletions:
         ended = jobs.ended_ids(db, owner)
         images = self._mark_erased(db, owned(ImageRow, owner))
         copies = self._mark_withdrawn(db, owned(ConsentRow, owner))
-        stays = self._left_of_requests(db, owner)
+        subject = self.keyring.subject(owner)
+        stays = [*self._left_of_requests(db, owner), *self._left_of_complaints(db, subject)]
         generations = jobs.delete_jobs(db, ended)
         accounts, api_keys = erase_account(db, owner)
         rows = Counts(
@@ -189,7 +192,8 @@ class Deletions:
             prompts=erase_prompts(db, owner),
             sessions=_erase_session(db, owner),
             rights_requests=_take_sender_off(db, owner),
-            moderation_decisions=take_subject_off(db, self.keyring.subject(owner)),
+            moderation_decisions=take_subject_off(db, subject),
+            notices=take_sender_off(db, subject),
             accounts=accounts,
             api_keys=api_keys,
         )
@@ -292,6 +296,10 @@ class Deletions:
         kept = self.policies.retention.classes.rights_request
         return [_retained("rights_request", kept, until, OWNERLESS_REQUEST)] * bool(ends.count)
 
+    def _left_of_complaints(self, db: Session, subject: str) -> list[Retained]:
+        ends, kept = complaints_end(db, subject), self.policies.retention.classes.notice
+        return [_retained("notice", kept, ends.last_at, OWNERLESS_NOTICE)] * bool(ends.count)
+
     def _left_as_proof(self, told: Taken, until: int) -> list[Retained]:
         kept = self.policies.retention.classes.proofs
         tombstone = [_retained("training_copy", kept, until, OWNERLESS_CONSENT)]
@@ -336,5 +344,6 @@ def _classes(counts: Counts) -> list[str]:
         ("account", counts.accounts),
         ("rights_request", counts.rights_requests),
         ("moderation_decision", counts.moderation_decisions),
+        ("notice", counts.notices),
     ]
     return [name for name, count in reached if count]

@@ -1,14 +1,17 @@
-"""What a session has made becomes an account's, where its person says so: pictures, jobs, prompt records, copies.
+"""What a session has made becomes an account's, where its person says so: pictures, jobs, prompt records, copies, and
+what was refused, reported and objected to.
 
 Addresses keep working, for they carry what opens a picture. So that the account can ask for them again, the session's
 viewing secret is wrapped for it, and the rows of the pictures name that. The session is over then: its row says when,
 so that nothing is made for it any more that nobody could reach.
 """
 
+from typing import get_args
+
 from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
-from edge.db.rows import AccountRow, ConsentRow, ImageRow, JobRow, PromptRow, RightsRequestRow, SessionRow
+from edge.db.rows import AccountRow, ConsentRow, ImageRow, JobRow, PromptRow, RightsRequestRow, SessionRow, SubjectRow
 from edge.domain import jobs
 from edge.domain.accounts import hold_account
 from edge.domain.keyring import Keyring
@@ -41,6 +44,9 @@ def lift(
         db.execute(update(ImageRow).where(owned(ImageRow, owner)).values(viewing_secret_id=secret_id))
     for row in (ImageRow, JobRow, PromptRow, ConsentRow, RightsRequestRow):
         db.execute(update(row).where(owned(row, owner)).values(owner_kind=account.kind, owner_id=account.id))
+    for row in get_args(SubjectRow):
+        was, is_now = keyring.subject(owner), keyring.subject(account)
+        db.execute(update(row).where(row.subject == was).values(subject=is_now))
     says_no = _carry_choice(db, choice, account)
     return mark_withdrawn(db, owned(ConsentRow, account), now, proofs_kept_for_s) if says_no else []
 

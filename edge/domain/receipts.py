@@ -42,8 +42,8 @@ Scope = Literal["image", "generation", "training", "session", "account"]
 
 
 class Counts(Struct, frozen=True, kw_only=True):
-    """How many of each this deletion removed; `rights_requests` and `moderation_decisions` lost whose
-    they were, and stay."""
+    """How many of each this deletion removed; `rights_requests`, `moderation_decisions` and `notices`, which are
+    reports and appeals, lost whose they were, and stay."""
 
     images: int = 0
     generations: int = 0
@@ -54,6 +54,7 @@ class Counts(Struct, frozen=True, kw_only=True):
     accounts: int = 0
     api_keys: int = 0
     moderation_decisions: int = 0
+    notices: int = 0
 
 
 class StoreErased(Struct, frozen=True):

@@ -16,11 +16,13 @@ from edge.db.database import Database
 from edge.db.rows import (
     AccountRow,
     ApiKeyRow,
+    AppealRow,
     Base,
     ConsentRow,
     ImageRow,
     JobRow,
     ModerationDecisionRow,
+    NoticeRow,
     OwnedRow,
     PasskeyRow,
     PromptReadRow,
@@ -29,6 +31,7 @@ from edge.db.rows import (
     RightsRequestRow,
     SessionRow,
     SignInRow,
+    SubjectRow,
     ViewingSecretRow,
 )
 from edge.domain.events import EventHub
@@ -98,7 +101,8 @@ def holdings(db: Session, owner: Owner, policies: Policies, streams: int, now: f
     session = db.get(SessionRow, owner.id) if owner.kind == "session" else None
     ends = _all_ends(db, owner, images, session, policies)
     ends["job_events"] = Ends(streams)
-    ends["moderation_decision"] = ends_of(db, ModerationDecisionRow.delete_at, _decided(subject))
+    ends["moderation_decision"] = ends_of(db, ModerationDecisionRow.delete_at, ModerationDecisionRow.subject == subject)
+    ends["notice"] = complaints_end(db, subject)
     classes = policies.retention.classes.by_name()
     return Holdings(
         [_held(name, classes[name], ends[name]) for name in classes if name in ends],
@@ -125,7 +129,7 @@ def readings_of(db: Session, owner: Owner) -> list[PromptReadRow]:
 def own_rows(db: Session, owner: Owner, subject: str) -> dict[str, list[dict[str, Readable]]]:
     """Every row of the owner by table, in readable form: no secrets, no sealed bytes, times as ISO 8601."""
     which: dict[type[Base], ColumnElement[bool]] = {row: owned(row, owner) for row in get_args(OwnedRow)}
-    which[ModerationDecisionRow] = _decided(subject)
+    which |= {row: row.subject == subject for row in get_args(SubjectRow)}
     which |= {SessionRow: SessionRow.id == owner.id} if owner.kind == "session" else _of_account(owner)
     tables: dict[str, list[dict[str, Readable]]] = {
         str(row.__tablename__): [_readable(each) for each in db.scalars(select(row).where(mine))]
@@ -135,10 +139,6 @@ def own_rows(db: Session, owner: Owner, subject: str) -> dict[str, list[dict[str
         {"prompt_id": row.prompt_id, "read_at": _value("read_at", row.read_at)} for row in readings_of(db, owner)
     ]
     return {**tables, "prompt_read": readings}
-
-
-def _decided(subject: str) -> ColumnElement[bool]:
-    return ModerationDecisionRow.subject == subject
 
 
 def _of_account(owner: Owner) -> dict[type[Base], ColumnElement[bool]]:
@@ -177,6 +177,17 @@ def ends_of(
 ) -> Ends:
     count, first_at, last_at = db.execute(select(func.count(), func.min(end_at), func.max(end_at)).where(which)).one()
     return Ends(count, first_at, last_at)
+
+
+def complaints_end(db: Session, subject: str) -> Ends:
+    """Of all appeals and reports that are a subject's. Nobody knows until when while one of them is not decided."""
+    tables = (AppealRow, NoticeRow)
+    ends = [ends_of(db, table.forget_at, table.subject == subject) for table in tables]
+    waiting = [ends_of(db, table.due_at, (table.subject == subject) & table.forget_at.is_(None)) for table in tables]
+    first_at = min((each.first_at for each in ends if each.first_at), default=None)
+    last_at = max((each.last_at for each in ends if each.last_at), default=None)
+    is_known = not any(each.count for each in waiting)
+    return Ends(sum(each.count for each in ends), first_at, last_at if is_known else None)
 
 
 def _session_ends(session: SessionRow | None, idle: timedelta) -> Ends:

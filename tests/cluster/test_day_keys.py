@@ -15,7 +15,7 @@ from cluster.day_keys import AHEAD_DAYS, DayKeys, KeyGone, destroy_day_keys, mak
 from edge.db.database import Database, open_engine
 from edge.db.migrate import migrate
 from edge.db.rows import DayKeyRow, PromptRow
-from edge.domain.prompts import day_of
+from edge.domain.day_seal import day_of
 from tests.edge.edges import START
 
 TODAY = day_of(START)

@@ -10,7 +10,8 @@ from cluster.prompt_reader import CannotRead, Reading, list_reads, read_prompt
 from edge.db.database import Database
 from edge.db.rows import PromptRow
 from edge.domain.owner import JobId, Owner, OwnerId
-from edge.domain.prompts import PromptSealBroken, PromptSealer
+from edge.domain.day_seal import DaySealBroken
+from edge.domain.prompts import PromptSealer
 from serve_app.contract import Prompt
 from tests.cluster.test_cli import sfumato
 from tests.edge.edges import START, Clock, make_edge
@@ -88,7 +89,7 @@ async def test_another_key_or_another_record_does_not_open(database: Database, k
     row = await kept(database, Prompt("a red apple"))
     keys.destroy(row.made_on)
     keys.make(row.made_on)
-    with pytest.raises(PromptSealBroken):
+    with pytest.raises(DaySealBroken):
         await read_prompt(JOB, WHY, database, keys)
 
 

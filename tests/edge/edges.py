@@ -11,7 +11,7 @@ from httpx2 import ASGITransport, AsyncClient, Response
 from litestar import Litestar
 
 from cluster.compose_edge import build_services
-from cluster.day_keys import DayKeys, make_day_keys
+from cluster.day_keys import OF_NOTICES, DayKeys, make_day_keys
 from edge.app import create_app
 from edge.services import Services
 from edge.settings import Settings
@@ -62,6 +62,7 @@ class Edge:
     async def make_day_keys(self) -> None:
         """As the sweeper does."""
         await make_day_keys(self.keys, self.services.database, self.clock())
+        await make_day_keys(self.keys.of_notices, self.services.database, self.clock(), OF_NOTICES)
 
     async def draw(self, **fields: object) -> Response:
         return await self.client.post("/v1/images/generations", json={"prompt": "a red apple", **fields})

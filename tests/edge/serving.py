@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from httpx2 import AsyncClient
 
-from cluster.day_keys import DayKeys, make_day_keys
+from cluster.day_keys import OF_NOTICES, DayKeys, make_day_keys
 from cluster.edge_server import serve_until
 from edge.services import Services
 from tests.servers import free_ports
@@ -22,7 +22,9 @@ async def serving(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(serve_until(leave, services, host="127.0.0.1", port=port, drain_s=drain_s))
         await _answering(port)
-        await make_day_keys(DayKeys(services.settings.home / "keys"), services.database, services.clock())
+        keys = DayKeys(services.settings.home / "keys")
+        await make_day_keys(keys, services.database, services.clock())
+        await make_day_keys(keys.of_notices, services.database, services.clock(), OF_NOTICES)
         try:
             async with AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as client:
                 yield client

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import func, inspect, select, text
+from sqlalchemy.orm import Session
 
 from cluster.lifecycle import run_sweeper
 from cluster.prompt_reader import Reading, read_prompt
+from edge.domain.complaints import close, waiting_complaints
 from edge.domain.reports import SweepReport, read_report
 from edge.domain.rights_requests import answer_request, waiting_requests
 from policies.schema import Kept
@@ -40,7 +42,7 @@ async def everything_kept(home: Path, env: dict[str, str]) -> AsyncGenerator[Edg
         await _receipt(edge)
         await _answered_request(edge)
         await _reading(edge)
-        await _refused_prompt(edge)
+        await _complaints(edge, await _refused_prompt(edge))
         yield edge
 
 
@@ -100,8 +102,26 @@ async def _answered_request(edge: Edge) -> None:
     await edge.services.database.write(answer)
 
 
-async def _refused_prompt(edge: Edge) -> None:
-    assert (await edge.draw(prompt=f"{PROMPT} {gravest()}")).status_code == 400
+async def _refused_prompt(edge: Edge) -> str:
+    """Its reference."""
+    refused = await edge.draw(prompt=f"{PROMPT} {gravest()}")
+    assert refused.status_code == 400
+    return refused.json()["error"]["reference"]
+
+
+async def _complaints(edge: Edge, reference: str) -> None:
+    """An appeal and a report, both decided."""
+    address = (await edge.draw(prompt=PROMPT)).json()["data"][0]["url"]
+    report = {"kind": "abuse", "addresses": [address], "statement": PROMPT, "contact": PROMPT}
+    for path, body in (("appeals", {"reference": reference, "statement": PROMPT}), ("reports", report)):
+        assert (await edge.client.post(f"/v1/{path}", json=body)).status_code == 201
+    kept_for_s = edge.services.policies.retention.classes.notice.duration_s
+
+    def reject(db: Session) -> None:
+        for row in waiting_complaints(db):
+            close(row, "rejected", "no", edge.clock(), kept_for_s)
+
+    await edge.services.database.write(reject)
 
 
 async def _reading(edge: Edge) -> None:

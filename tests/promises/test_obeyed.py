@@ -29,6 +29,7 @@ KEPT_DAYS = {
     "rights_request": 18,
     "proofs": 21,
     "moderation_decision": 24,
+    "notice": 27,
 }
 CLASSES = load_policies().retention.classes.by_name()
 

@@ -47,7 +47,7 @@ def numbers(draw: st.DrawFn) -> Numbers:
     modes = [("opt_out", "legitimate interest"), ("opt_in", "consent"), ("opt_in", "legitimate interest")]
     return Numbers(
         backstop_days,
-        [*draw(st.lists(st.integers(1, 3650 * 1440), min_size=9, max_size=9)), draw(st.integers(1, 3650)) * 1440],
+        [*draw(st.lists(st.integers(1, 3650 * 1440), min_size=10, max_size=10)), draw(st.integers(1, 3650)) * 1440],
         [draw(plan) for _ in range(4)],
         draw(st.integers(1, 400)),
         draw(st.sampled_from([*modes, ("never", "legitimate interest"), ("never", "consent")])),

@@ -29,6 +29,8 @@ JSON_BODIES: dict[str, object] = {
     "/v1/images/generations": {"prompt": "a cat"},
     "/v1/generations": {"prompt": "a cat"},
     "/v1/moderations": {"input": "a cat"},
+    "/v1/appeals": {"reference": "0" * 32},
+    "/v1/reports": {"kind": "abuse", "addresses": ["/i/x"], "statement": "mine"},
     "/v1/privacy/training": {"choice": "deny"},
     "/v1/account": {"credential": MADE},
     "/v1/account/challenges": {"purpose": "sign_in"},

@@ -14,7 +14,8 @@ from cluster.day_keys import KeyGone, make_day_keys
 from cluster.lifecycle import sweep_once
 from cluster.prompt_reader import CannotRead, Reading, read_prompt
 from edge.db.rows import Base, DayKeyRow, PromptReadRow, PromptRow
-from edge.domain.prompts import PromptSealBroken, open_prompt
+from edge.domain.day_seal import DaySealBroken
+from edge.domain.prompts import open_prompt
 from policies.load import load_policies
 from tests.edge.edges import Clock, Edge, make_edge
 from tests.sweeping import parts_of
@@ -87,7 +88,7 @@ async def test_a_dump_of_the_database_cannot_be_read_once_the_days_have_passed(e
         with pytest.raises(KeyGone):
             await read(edge, record.id)
         for day in edge.keys.days():
-            with pytest.raises(PromptSealBroken):
+            with pytest.raises(DaySealBroken):
                 open_prompt(record, edge.keys.private(day))
     await sweep(edge)
     assert await records(edge) == [], "what a restored copy brought back goes again"
@@ -104,7 +105,7 @@ async def test_what_the_database_and_the_edge_hold_opens_no_record(edge: Edge) -
     tried.append(edge.services.settings.secret.encode()[:32])
     assert any(isinstance(value, bytes) for value in held)
     for value in tried:
-        with pytest.raises(PromptSealBroken):
+        with pytest.raises(DaySealBroken):
             open_prompt(record, X25519PrivateKey.from_private_bytes(value))
 
 

@@ -1,4 +1,4 @@
-"""Ways into accounts, counted by the part of the network that they are tried from, whoever they would be for.
+"""Ways into accounts and to a person, counted by the part of the network they are tried from, whoever tries.
 
 For what a new session must not escape: it costs nothing to have another one. The numbers are of `plans.toml`. Made
 accounts count for a day; what fails costs work alone, so it counts for a minute: nobody's failures keep others out.
@@ -15,7 +15,7 @@ from edge.domain.limits.limiter import Ask, Limiter, Take
 from edge.domain.limits.networks import Network
 from edge.domain.limits.windows import DAY_MS, MINUTE_MS, Window
 from edge.errors import RateLimited
-from policies.schema import Entry
+from policies.schema import Entry, Notices
 
 
 class TryLimit(Struct, frozen=True):
@@ -38,6 +38,19 @@ def failed_entries(entry: Entry) -> TryLimit:
     most = {level: getattr(entry, level).failed_tries_per_minute for level in entry.__struct_fields__}
     refusal = "too many tries to make an account or to sign in have just failed in this network"
     return TryLimit("failed-entries-per-minute", MINUTE_MS, most, refusal)
+
+
+def taken_reports(notices: Notices) -> TryLimit:
+    """A person reads each."""
+    most = {level: getattr(notices, level).reports_per_day for level in notices.__struct_fields__}
+    refusal = "as many reports came from this network as are taken in a day: one report may name several pictures"
+    return TryLimit("reports-per-day", DAY_MS, most, refusal)
+
+
+def taken_appeals(notices: Notices) -> TryLimit:
+    most = {level: getattr(notices, level).appeals_per_day for level in notices.__struct_fields__}
+    refusal = "as many objections came from this network as are taken in a day"
+    return TryLimit("appeals-per-day", DAY_MS, most, refusal)
 
 
 class Tries:

@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 
 from edge.db.rows import ModerationDecisionRow
 from edge.db.statements import changed
+from edge.domain.day_seal import day_of
 from edge.domain.moderation.judge import Finding
 from edge.domain.owner import JobId
-from edge.domain.prompts import day_of
 
 PROMPT, IMAGE = "prompt", "image"  # the stages
 BY_SIGHT = "picture"  # the rule of an image

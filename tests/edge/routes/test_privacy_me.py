@@ -191,6 +191,7 @@ async def test_erasing_takes_everything_and_says_what_stays(edge: Edge) -> None:
         "accounts": 0,
         "api_keys": 0,
         "moderation_decisions": 0,
+        "notices": 0,
     }
     assert [each["class"] for each in claims["retained"]] == ["rights_request", "proofs"]
     assert claims["backups_gone_by"] == START + 31 * 86_400
