@@ -35,12 +35,12 @@ class RankedPool:
                 return
             try:
                 done.set_result(work())
-            except Exception as error:  # noqa: BLE001  raised again where the work came from
+            except BaseException as error:  # noqa: BLE001  raised again where the work came from, as an executor does
                 done.set_exception(error)
 
         with self._lock:
+            self._threads.submit(self._run_next)  # raises RuntimeError after `shutdown`, and then nothing waits
             heappush(self._waiting, _Waiting((-rank, next(self._numbers)), run))
-        self._threads.submit(self._run_next)
         return done
 
     def shutdown(self) -> None:

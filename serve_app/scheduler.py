@@ -30,10 +30,12 @@ EXPECTED_S = 10.0  # so long after its last pass such a class may come again at 
 
 @dataclass(slots=True, frozen=True)
 class Pass:
-    """Rows that make one step together. The first is of the class whose pass it is."""
+    """Rows that make one step together. The first is of the class whose pass it is. `begins`: requests of which no row
+    was in a pass before."""
 
     key: BatchKey
     tickets: list[Ticket]
+    begins: frozenset[str] = frozenset()
 
     @property
     def forward_rows(self) -> int:
@@ -140,9 +142,10 @@ class Scheduler:
                     break
                 chosen.append(ticket)
                 rows_of, new_rows = proposed, new
+        begins = {t.request_id for t in chosen if t.request_id not in self._class_of(t.turn).begun}
         for ticket in chosen:
             self._class_of(ticket.turn).begun.add(ticket.request_id)
-        return Pass(lead.key, chosen)
+        return Pass(lead.key, chosen, frozenset(begins))
 
     def done(self, made: Pass, seconds: float) -> list[Ticket]:
         """The pass was made and took `seconds`. Returns the tickets that made their last step; they have left."""
@@ -164,9 +167,8 @@ class Scheduler:
         """The pass ran out of memory: no row moved, and the next ones are smaller."""
         self.times.out_of_memory(tried.key, tried.forward_rows)
         for ticket in tried.tickets:
-            queue = self._class_of(ticket.turn)
-            if not any(row.started for row in queue.requests.get(ticket.request_id, ())):
-                queue.begun.discard(ticket.request_id)
+            if ticket.request_id in tried.begins:
+                self._class_of(ticket.turn).begun.discard(ticket.request_id)
 
     def outlook(self, demand: Demand, without: Collection[str] = ()) -> Outlook:
         """Of a request that would come now, if those of lower classes in `without` were not here."""

@@ -67,7 +67,12 @@ class StepTimes:
         self.start_s = 0.0  # of one new row: its prompt is encoded before the first step
 
     def observe_start(self, rows: int, seconds: float) -> None:
-        self.start_s += NEW_SHARE * (seconds / rows - self.start_s)
+        """Neither the first of a process, which is slow, nor a busy moment says for long what to expect."""
+        row_s = seconds / rows
+        if not self.start_s or row_s < self.start_s / 3:
+            self.start_s = row_s
+        else:
+            self.start_s += NEW_SHARE * (min(row_s, 2 * self.start_s) - self.start_s)
 
     def observe(self, key: BatchKey, forward_rows: int, seconds: float) -> None:
         self._measured.setdefault(key, _Measured()).observe(forward_rows, seconds)

@@ -38,8 +38,9 @@ class Remembered(Generic[T]):
         """None for every one that is not good, whatever ails it. Raises DatabaseUnavailable."""
         now = self._clock()
         self._tidy(now)
-        known = self._good.get(digest)
-        return known[0] if known else await self._looked_up(digest, now)
+        known, since = self._good.get(digest, (None, now))
+        is_fresh = known is not None and 0 <= now - since < REMEMBERED_S  # a slow look-up is remembered from its start
+        return known if is_fresh else await self._looked_up(digest, now)
 
     def is_strange(self, digest: bytes) -> bool:
         """It was not good here before."""

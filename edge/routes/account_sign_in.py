@@ -1,8 +1,8 @@
 """`/v1/account/sign-in` and `/v1/account/recovery`: into an account by a passkey or by a code, and out again.
 
-A passkey that nobody knows, one that was removed and one whose signature is wrong are refused in the same words, after
-the same work; so are codes. Whose challenge is not good hears other words: a page tells its device to forget a passkey
-that is unknown, and that must be no good one.
+A passkey that nobody knows, one that was removed and one whose signature is wrong are refused after the same work; so
+are codes. Of a passkey it is said whether it is unknown, since the page tells its device to forget such a one, and that
+must be no good one: who asks has its random id, so nobody learns of an account.
 """
 
 from collections.abc import Callable
@@ -148,12 +148,13 @@ async def _signed(given: SignedCredential, caller: Caller, services: Services) -
     credential: dict[str, Any] = to_builtins(given)
     answered = await answered_challenge(credential, "sign_in", caller, services)
     unknown = BadInput(UNKNOWN_PASSKEY, param="credential", code="unknown_passkey")
+    passkey = None
     try:
         credential_id = credential_id_in(credential)
         passkey = await services.database.read(partial(find_passkey, credential_id=credential_id))
         sign_count = services.relying_party.signed(credential, answered.challenge, passkey)
     except NotGenuine:
-        raise unknown from None
+        raise (unknown if passkey is None else not_genuine()) from None
     if passkey is None:
         raise unknown
     return passkey, sign_count

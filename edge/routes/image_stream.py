@@ -95,7 +95,7 @@ def _chunk(told: Told, run: Run, caller: Caller, services: Services) -> bytes | 
         case Preview() as preview:
             partial = _partial(preview, run)
             return sse_frame(partial, event=partial.type)
-        case ImageReady(index=index):
+        case ImageReady(index=index) if index in run.made:  # else it was dropped again: the end says why
             completed = _completed(index, run, caller, services)
             return sse_frame(completed, event=completed.type)
         case Ended() as ended if ended.status != "succeeded":

@@ -125,6 +125,17 @@ def test_prompts_that_are_still_to_be_encoded_count_for_the_length_of_such_a_pas
     assert len(passes) < 3 * 40
 
 
+def test_a_request_with_finished_rows_has_begun_although_its_last_one_did_not_fit():
+    queue = scheduler(max_rows=2)
+    queue.add("a", demand("a", steps=1, rows=3))
+    run(queue, 1)
+    last = queue.pick()
+    assert last is not None
+    queue.did_not_fit(last)
+    assert queue.news() == {}
+    assert queue.waiting() == []
+
+
 def test_rows_that_did_not_fit_have_not_begun():
     queue = scheduler()
     queue.add("a", demand("a"))

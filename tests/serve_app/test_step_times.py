@@ -117,3 +117,15 @@ def test_where_memory_holds_one_row_only_the_batch_is_one():
     times.observe(key, 1, 0.01)
     times.out_of_memory(key, 2)
     assert times.batch_rows(key) == 1
+
+
+def test_one_slow_start_says_for_long_neither_before_nor_after_the_usual_ones():
+    times = learned({})
+    times.observe_start(1, 5.0)
+    times.observe_start(4, 0.04)
+    assert times.start_s == 0.01
+    times.observe_start(1, 5.0)
+    assert times.start_s <= 0.012
+    for _ in range(20):
+        times.observe_start(1, 0.015)
+    assert 0.014 < times.start_s < 0.016

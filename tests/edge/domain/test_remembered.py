@@ -1,8 +1,11 @@
 """What is remembered of credentials: for half a second, no more of them than there is room for, and no bad one."""
 
+import asyncio
+
 import pytest
 from sqlalchemy.orm import Session
 
+from edge.db.database import Work
 from edge.domain.remembered import REMEMBERED_S, Remembered
 from tests.edge.edges import Edge
 
@@ -102,3 +105,28 @@ async def test_there_is_room_for_so_many_and_the_oldest_give_way(edge: Edge, row
     for digest in (b"a", b"b", b"c", b"b", b"a"):
         await remembered.find(digest)
     assert rows.asked == [b"a", b"b", b"c", b"a"]
+
+
+async def test_an_answer_that_came_late_is_no_longer_good_than_its_question(
+    edge: Edge, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's answer stands before it, and is younger."""
+    remembered = Remembered(edge.services.database, rows.find, rows.note_use, edge.clock)
+    read, looked, late = edge.services.database.read, asyncio.Event(), asyncio.Event()
+
+    async def slow(work: Work[tuple[str, bool] | None]) -> tuple[str, bool] | None:
+        found = await read(work)
+        if rows.asked[-1:] == [b"a"]:
+            looked.set()
+            await late.wait()
+        return found
+
+    monkeypatch.setattr(edge.services.database, "read", slow)
+    looking = asyncio.create_task(remembered.find(b"a"))
+    await looked.wait()
+    edge.clock.advance(REMEMBERED_S + 1)
+    assert await remembered.find(b"b") == "beta"
+    late.set()
+    assert await looking == "alpha"
+    del rows.words[b"a"]
+    assert await remembered.find(b"a") is None

@@ -2,7 +2,14 @@ import asyncio
 import base64
 import json
 
-from serve_app.contract import Failed
+import pytest
+
+from edge.domain.events import Listener, Told
+from edge.domain.owner import Caller
+from edge.domain.run import Run
+from edge.routes import image_stream
+from edge.services import Services
+from serve_app.contract import Blocked, Failed
 from tests.edge.edges import START, Edge
 from tests.edge.scripted_generator import PIXEL
 
@@ -77,3 +84,21 @@ async def test_what_a_stream_has_shown_stays_when_the_rest_fails(edge: Edge) -> 
     edge.generator.fails_after_images = True
     events = events_of((await edge.draw(stream=True)).text)
     assert (await edge.client.get(str(events[0][1]["url"]))).status_code == 200
+
+
+async def test_a_slow_reader_of_images_that_were_dropped_again_hears_why(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge.generator.failure, edge.generator.fails_after_images = Blocked("sexual"), True
+    chunks = image_stream._chunks  # pyright: ignore[reportPrivateUsage]
+
+    async def read_after_the_end(
+        run: Run, listener: Listener, first: list[Told], caller: Caller, services: Services
+    ) -> image_stream.Chunks:
+        await run.finished()
+        async for chunk in chunks(run, listener, first, caller, services):
+            yield chunk
+
+    monkeypatch.setattr(image_stream, "_chunks", read_after_the_end)
+    [(_, told)] = events_of((await edge.draw(stream=True, n=2)).text)
+    assert "moderation_blocked" in json.dumps(told)
