@@ -9,8 +9,8 @@ from cluster.day_keys import DayKeys, KeyGone, make_day_keys
 from cluster.prompt_reader import CannotRead, Reading, list_reads, read_prompt
 from edge.db.database import Database
 from edge.db.rows import PromptRow
-from edge.domain.owner import JobId, Owner, OwnerId
 from edge.domain.day_seal import DaySealBroken
+from edge.domain.owner import JobId, Owner, OwnerId
 from edge.domain.prompts import PromptSealer
 from serve_app.contract import Prompt
 from tests.cluster.test_cli import sfumato
