@@ -131,7 +131,7 @@ def test_what_loosens_is_said_first(edited: Edited):
 
 def test_loosening_without_a_line_in_the_history_of_that_file_is_a_mistake(edited: Edited):
     after = published(load_policies(edited("plans.toml", ('maximum = "P1D"', 'maximum = "P2D"'))))
-    assert mistakes(SHIPPED, after) == ["plans.toml loosens a promise: raise `version` above 2 and say so in `changes`"]
+    assert mistakes(SHIPPED, after) == ["plans.toml loosens a promise: raise `version` above 3 and say so in `changes`"]
 
 
 def test_a_policy_from_before_there_were_limits_can_be_compared():
@@ -140,9 +140,9 @@ def test_a_policy_from_before_there_were_limits_can_be_compared():
 
 
 def test_loosening_that_the_history_tells_is_none(edited: Edited):
-    line = '\n[[changes]]\nversion = 3\ndate = 2026-12-01\nsummary = "Longer."\n\n[traffic.anonymous]'
+    line = '\n[[changes]]\nversion = 4\ndate = 2026-12-01\nsummary = "Longer."\n\n[traffic.anonymous]'
     edits = (
-        ('maximum = "P1D"', 'maximum = "P2D"'), ("version = 2", "version = 3"), ("\n[traffic.anonymous]", line),
+        ('maximum = "P1D"', 'maximum = "P2D"'), ("version = 3", "version = 4"), ("\n[traffic.anonymous]", line),
     )  # fmt: skip
     after = published(load_policies(edited("plans.toml", *edits)))
     assert mistakes(SHIPPED, after) == []

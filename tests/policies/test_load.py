@@ -113,7 +113,7 @@ def test_a_wrong_value_is_refused_with_its_path(directory: Path, edit: Edit, nam
 @pytest.mark.parametrize(
     ("name", "old", "new", "said"),
     [
-        ("retention.toml", "version = 5", "version = 6", "retention.toml: `version` is 6"),
+        ("retention.toml", "version = 6", "version = 7", "retention.toml: `version` is 7"),
         ("models.toml", "version = 1", "version = 2", "models.toml: `version` is 2"),
         ("retention.toml", 'kept_for = "P7D"', "", "$.classes.logs: the code that obeys it needs `kept_for` alone"),
         (

@@ -29,8 +29,8 @@ def test_the_public_policy_is_json_with_iso_durations():
         "default": "PT1H", "maximum": "P1D", "default_backstop_days": 1, "maximum_backstop_days": 2,
     }  # fmt: skip
     assert (allowance["images_per_minute"], allowance["concurrent_jobs"], allowance["max_steps"]) == (20, 10, 50)
-    assert [change["version"] for change in shown["history"]["retention"]["changes"]] == [5, 4, 3, 2, 1]
-    assert shown["history"]["plans"]["version"] == 2
+    assert [change["version"] for change in shown["history"]["retention"]["changes"]] == [6, 5, 4, 3, 2, 1]
+    assert shown["history"]["plans"]["version"] == 3
 
 
 def test_the_digest_of_the_rules_knows_no_order_and_every_number():
