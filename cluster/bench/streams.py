@@ -97,7 +97,8 @@ async def _listened_once(server: Server, paths: list[str], bearer: str) -> None:
 
 @asynccontextmanager
 async def _listening(server: Server, paths: list[str], bearer: str, count: int) -> AsyncGenerator[None]:
-    """While inside, so many streams are open, and each has brought an event. Raises RuntimeError."""
+    """While inside, so many streams are open, and each has brought an event. Raises RuntimeError, and TimeoutError
+    where one says nothing: the listeners would wait for it, and are ended."""
     port = server.url.rpartition(":")[2]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "cluster.bench.listeners", port, ",".join(paths), str(count),
@@ -111,10 +112,13 @@ async def _listening(server: Server, paths: list[str], bearer: str, count: int) 
             if (await process.stdout.readline()).strip() != str(count).encode():
                 raise RuntimeError("some streams did not open")
         yield
-    finally:
         process.stdin.close()
         if await process.wait() != 0:
             raise RuntimeError("the listeners failed")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 # writes ---------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.guards.auth import FRESH_SESSION
 from edge.guards.limits import CALLER, TAB, Limits
-from edge.guards.slow_bodies import whole_within
+from edge.guards.slow_bodies import WholeWithin
 
 log = logging.getLogger("sfumato.access")
 
@@ -70,7 +70,7 @@ class Envelope:
             await send(message)
 
         try:
-            await self._app(scope, whole_within(receive, self._body_within_s), send_sealed)
+            await self._app(scope, WholeWithin(receive, self._body_within_s), send_sealed)
         finally:
             told = {
                 "request_id": request_id,

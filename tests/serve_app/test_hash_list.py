@@ -1,13 +1,14 @@
 """The operator's list: a file that may change while pictures are made."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from serve_app.errors import ModerationUnavailable
-from serve_app.hash_list import HashList, nearest
+from serve_app.hash_list import HashList, add_hashes, nearest
 
 ONE, OTHER = "00" * 32, "0f" * 32
 
@@ -69,3 +70,18 @@ def test_a_file_that_cannot_be_read_stops_all_pictures(tmp_path: Path):
 def test_the_nearest_is_counted_in_bits():
     hashes = np.array([[255] * 32, [0] * 31 + [7]], np.uint8)
     assert nearest(np.zeros(32, np.uint8), hashes) == 3
+
+
+def test_what_is_added_is_there_once_beside_what_an_operator_wrote(file: Path):
+    file.write_text(f"# mine\n{ONE} # first")
+    add_hashes(file, [np.frombuffer(bytes.fromhex(each), np.uint8) for each in (ONE, OTHER, OTHER)], "report 7")
+    assert file.read_text() == f"# mine\n{ONE} # first\n{OTHER} # report 7\n"
+    assert len(HashList(file).hashes()) == 2
+    assert [each.name for each in file.parent.iterdir()] == [file.name]
+
+
+def test_many_who_add_at_once_lose_nothing(file: Path):
+    hashes = [np.full(32, number, np.uint8) for number in range(24)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda each: add_hashes(file, [each], "at once"), hashes))
+    assert {bytes(each) for each in HashList(file).hashes()} == {bytes(each) for each in hashes}
