@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cluster.home import free_port
+from policies.load import load_policies
 
 ROOT = Path(__file__).parents[2]
 SECRETS = {"SFUMATO_SECRET": "s" * 40, "SFUMATO_SERVE_SECRET": "t" * 40}
