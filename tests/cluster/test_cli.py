@@ -133,11 +133,11 @@ def test_policies_diff_ends_with_1_where_a_promise_is_loosened_and_nobody_said_t
         silent.stdout
         == "loosens, for callers of the plan `anonymous`: images live 2 hours unless told, instead of 1 hour\n"
     )
-    shipped_version = load_policies().plans.version
-    assert f"raise `version` above {shipped_version} and say so in `changes`" in silent.stderr
+    version = load_policies().plans.version
+    assert f"raise `version` above {version} and say so in `changes`" in silent.stderr
 
-    plans = (tmp_path / "plans.toml").read_text().replace("version = 1", "version = 2", 1)
-    told = '[[changes]]\nversion = 2\ndate = 2026-12-01\nsummary = "Longer."\n\n[traffic.anonymous]'
+    plans = (tmp_path / "plans.toml").read_text().replace(f"version = {version}", f"version = {version + 1}", 1)
+    told = f'[[changes]]\nversion = {version + 1}\ndate = 2026-12-01\nsummary = "Longer."\n\n[traffic.anonymous]'
     (tmp_path / "plans.toml").write_text(plans.replace("[traffic.anonymous]", told))
     loosened = sfumato("policies", "diff", shipped, str(tmp_path), cwd=tmp_path)
     assert loosened.returncode == 1
