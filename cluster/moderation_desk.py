@@ -136,4 +136,4 @@ def _line(db: Session, row: Complaint, now: float) -> str:
 
 
 def _removal(removed: Removed) -> str:
-    return f": {removed.pictures} pictures removed, {removed.hashes} hashes listed" if removed.pictures else ""
+    return f": pictures removed {removed.pictures}, hashes listed {removed.hashes}" if removed.pictures else ""

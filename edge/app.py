@@ -38,6 +38,7 @@ from edge.routes.privacy import privacy_routes
 from edge.routes.privacy_me import me_routes
 from edge.routes.privacy_requests import request_routes
 from edge.routes.receipts import key_set, receipt_routes
+from edge.routes.report_page import report_pages
 from edge.routes.stored_images import stored_image_routes
 from edge.routes.training import training_routes
 from edge.routes.your_data import your_data_routes
@@ -74,6 +75,7 @@ def create_app(services: Services) -> Litestar:
             key_set,
             receipt_routes,
             your_data_routes,
+            report_pages,
             create_static_files_router(
                 "/static",
                 directories=[STATIC],

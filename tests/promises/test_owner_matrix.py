@@ -167,6 +167,9 @@ async def call(edge: Edge, method: str, path: str, template: str, headers: dict[
     if template.startswith("/your-data/") and method == "POST":
         form = {"token": "A" * 68, "image": mine.image["id"], **FORM}
         return await edge.client.request(method, path, headers=confirmed, data=form)
+    if (method, template.rstrip("/")) == ("POST", "/report"):
+        form = {"kind": "abuse", "addresses": mine.image["url"], "statement": "theirs"}
+        return await edge.client.request(method, path, headers=confirmed, data=form)
     body = {"json": JSON_BODIES[template.rstrip("/")]} if method in ("POST", "PUT", "PATCH") else {}
     return await edge.client.request(method, path, headers=confirmed, **body)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from serve_app.errors import ModerationUnavailable
 from serve_app.hash_list import HashList, add_hashes, nearest
@@ -82,6 +83,10 @@ def test_what_is_added_is_there_once_beside_what_an_operator_wrote(file: Path):
 
 def test_many_who_add_at_once_lose_nothing(file: Path):
     hashes = [np.full(32, number, np.uint8) for number in range(24)]
+
+    def add(each: NDArray[np.uint8]) -> None:
+        add_hashes(file, [each], "at once")
+
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda each: add_hashes(file, [each], "at once"), hashes))
+        list(threads.map(add, hashes))
     assert {bytes(each) for each in HashList(file).hashes()} == {bytes(each) for each in hashes}
