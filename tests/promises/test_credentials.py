@@ -10,6 +10,7 @@ from httpx2 import Response
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
+from msgspec.structs import replace
 from sqlalchemy import func, select
 
 from edge.db.rows import AccountRow, PasskeyRow, SignInRow
@@ -18,6 +19,8 @@ from edge.domain.limits.gate import PICTURES
 from edge.domain.owner import BROWSER_SCOPES, SESSION_SCOPES, KeyScope, Scope
 from edge.guards.limits import CHARGES
 from edge.guards.scopes import SCOPE
+from policies.load import load_policies
+from policies.schema import Policies
 from tests.edge.accounts import ALL, bearer, new_key
 from tests.edge.authenticator import Authenticator
 from tests.edge.browsers import Browser, visiting
@@ -37,8 +40,16 @@ GRACE_S = 61
 
 @pytest.fixture
 async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
-    async with make_edge(tmp_path, Clock()).opened() as edge:
+    async with make_edge(tmp_path, Clock(), policies=with_room_for_an_account_a_route()).opened() as edge:
         yield edge
+
+
+def with_room_for_an_account_a_route() -> Policies:
+    """All of them come from one network."""
+    policies = load_policies()
+    network = replace(policies.plans.entry.ipv4_32, accounts_per_day=1000)
+    entry = replace(policies.plans.entry, ipv4_32=network)
+    return replace(policies, plans=replace(policies.plans, entry=entry))
 
 
 def handlers(app: Litestar) -> list[tuple[str, str, HTTPRouteHandler]]:
