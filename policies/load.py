@@ -189,11 +189,15 @@ def _plan_contradictions(policies: Policies) -> Iterator[str]:
 
 def _network_contradictions(plans: PlansPolicy) -> Iterator[str]:
     """A prefix holds all narrower ones: it may not have less than one of them."""
-    for table, limits in (("networks", plans.networks), ("entry", plans.entry), ("notices", plans.notices)):
+    tables: dict[str, dict[str, msgspec.Struct]] = {
+        "networks": {**plans.networks.levels()},
+        "entry": {**plans.entry.levels()},
+        "notices": {**plans.notices.levels()},
+    }
+    for table, limits in tables.items():
         for narrow, wide in (("ipv6_64", "ipv6_56"), ("ipv6_56", "ipv6_48")):
-            narrower, wider = getattr(limits, narrow), getattr(limits, wide)
-            for window in wider.__struct_fields__:
-                if getattr(wider, window) < getattr(narrower, window):
+            for window in limits[wide].__struct_fields__:
+                if getattr(limits[wide], window) < getattr(limits[narrow], window):
                     yield f"plans.toml: $.{table}.{wide}.{window}: less than {narrow} has"
     if plans.anonymous_budget.share > plans.anonymous_budget.images_per_minute:
         yield "plans.toml: $.anonymous_budget.share: more than all of it"

@@ -5,7 +5,7 @@ ISO 8601 (`PT1H`); sizes are `WIDTHxHEIGHT` in pixels.
 """
 
 from datetime import date, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, TypeVar
 
 from msgspec import Meta, Struct
 
@@ -15,6 +15,8 @@ from policies.size import Size
 
 Days = Annotated[int, Meta(ge=1, le=3650)]  # an address has room for 4095
 Seconds = Annotated[float, Meta(gt=0)]
+
+LimitsT = TypeVar("LimitsT")
 
 MIN_RETENTION = timedelta(minutes=1)  # of an image that is stored: it goes by the minute
 MAX_KEPT = timedelta(days=3650)  # of anything: ten years, for which calendars and addresses have room
@@ -180,32 +182,11 @@ class Allowance(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     moderations_per_minute: Count
 
 
-class Networks(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What callers without an account may ask for together, by the part of the network they come from.
-
-    An IPv4 caller counts under its address; an IPv6 caller under three prefixes, of which each holds the one before.
-    """
-
-    ipv4_32: Allowance
-    ipv6_64: Allowance
-    ipv6_56: Allowance
-    ipv6_48: Allowance
-
-
 class EntryLimits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How many accounts are made, and how many tries to make one or to sign in may fail."""
 
     accounts_per_day: Count
     failed_tries_per_minute: Count
-
-
-class Entry(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What bounds the ways into accounts, by the part of the network, as `Networks` has it."""
-
-    ipv4_32: EntryLimits
-    ipv6_64: EntryLimits
-    ipv6_56: EntryLimits
-    ipv6_48: EntryLimits
 
 
 class NoticeLimits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -215,13 +196,19 @@ class NoticeLimits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     appeals_per_day: Count
 
 
-class Notices(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What bounds the ways to a person, by the part of the network, as `Networks` has it."""
+class ByNetwork(Struct, Generic[LimitsT], frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What callers from one part of the network may do together.
 
-    ipv4_32: NoticeLimits
-    ipv6_64: NoticeLimits
-    ipv6_56: NoticeLimits
-    ipv6_48: NoticeLimits
+    An IPv4 caller counts under its address; an IPv6 caller under three prefixes, of which each holds the one before.
+    """
+
+    ipv4_32: LimitsT
+    ipv6_64: LimitsT
+    ipv6_56: LimitsT
+    ipv6_48: LimitsT
+
+    def levels(self) -> dict[str, LimitsT]:
+        return {level: getattr(self, level) for level in self.__struct_fields__}
 
 
 class AnonymousBudget(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -254,9 +241,9 @@ class PlansPolicy(Dated, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`plans.toml`."""
 
     traffic: Annotated[dict[Name, TrafficClass], Meta(min_length=1)]
-    networks: Networks
-    entry: Entry
-    notices: Notices
+    networks: ByNetwork[Allowance]
+    entry: ByNetwork[EntryLimits]
+    notices: ByNetwork[NoticeLimits]
     anonymous_budget: AnonymousBudget
     plans: Annotated[dict[Name, Plan], Meta(min_length=1)]
 

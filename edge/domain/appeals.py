@@ -42,10 +42,6 @@ def new_appeal(appeal: Appeal, subject: str, key: DayKey, now: float) -> AppealR
         sealed=seal_to_day(said.encode(), key, PURPOSE, appeal_id) if said else None,
         created_at=int(now),
         due_at=int(now) + ANSWER_WITHIN_S,
-        outcome=None,
-        answer=None,
-        closed_at=None,
-        forget_at=None,
     )
 
 

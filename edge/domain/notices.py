@@ -84,10 +84,6 @@ def new_notice(report: Report, named: Sequence[NamedPicture], subject: str, key:
         sealed_contact=seal_to_day(contact.encode(), key, CONTACT_PURPOSE, notice_id) if contact else None,
         created_at=int(now),
         due_at=int(now) + ANSWER_WITHIN_S,
-        outcome=None,
-        answer=None,
-        closed_at=None,
-        forget_at=None,
     )
 
 

@@ -11,8 +11,7 @@ from tests.edge.domain.moderation.forbidden import gravest
 from tests.edge.edges import Clock, Edge, make_edge
 from tests.edge.guards.test_moderation import every_way, refused
 from tests.promises.everything import tables
-from tests.promises.test_callers import below, counted, dumped
-from tests.sweeping import metrics_of
+from tests.promises.searched import all_places
 from tests.told import told
 
 CANARY = "xylocanaryblocked"
@@ -42,17 +41,7 @@ async def test_a_refused_prompt_is_found_nowhere(edge: Edge) -> None:
     edge.generator.requests.clear()
     with told() as lines:
         answers = await everything_refused(edge)
-    store = edge.services.counter_store
-    assert store
-    places = {
-        "the log": str(lines).encode(),
-        "the answers": answers.encode(),
-        "the database": await dumped(edge),
-        "the shared store": await counted(store),
-        "the files": below(edge.home),
-        "the metrics": await metrics_of(edge.services, edge.keys),
-    }
-    assert all(places.values())
+    places = await all_places(edge, lines, answers)
     words = [CANARY, NEGATIVE, *gravest().split()]
     for place, held in places.items():
         searched = words if place in ("the log", "the database", "the shared store", "the metrics") else words[:2]

@@ -11,18 +11,14 @@ import msgspec
 import pytest
 from altcha import Challenge, Payload, solve_challenge
 from httpx2 import ASGITransport, AsyncClient
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-from valkey.asyncio import Valkey
 
-from edge.db.rows import Base
 from edge.domain.sessions import read_session
 from policies.load import load_policies
 from policies.schema import Policies
 from tests.edge.accounts import new_key
 from tests.edge.edges import BASE_URL, Clock, Edge, make_edge
+from tests.promises.searched import all_places, counted, dumped
 from tests.promises.test_owner_matrix import Owned, call, filled, owned, routes_of
-from tests.sweeping import metrics_of
 from tests.told import told
 
 PEER = "198.51.100.23"
@@ -117,55 +113,13 @@ async def everything_called(edge: Edge, mine: Owned, keys: list[str], proof: str
     return "\n".join(answered)
 
 
-async def dumped(edge: Edge) -> bytes:
-    """Every row of every table, as it is."""
-
-    def dump(db: Session) -> list[object]:
-        return [value for table in Base.metadata.sorted_tables for row in db.execute(select(table)) for value in row]
-
-    return b"\n".join(
-        value if isinstance(value, bytes) else str(value).encode() for value in await edge.services.database.read(dump)
-    )
-
-
-async def counted(store: Valkey) -> bytes:
-    """Every key of the shared store with what it holds."""
-    parts = list[bytes]()
-    for name in await store.keys("*"):
-        match await store.type(name):
-            case b"string":
-                held: object = await store.get(name)
-            case b"zset":
-                held = await store.zrange(name, 0, -1)
-            case b"stream":
-                held = await store.xrange(name)
-            case kind:
-                pytest.fail(f"{name}: this test reads no {kind}")
-        parts += [name, held if isinstance(held, bytes) else repr(held).encode()]
-    return b"\n".join(parts)
-
-
-def below(home: Path) -> bytes:
-    return b"\n".join(file.read_bytes() for file in home.rglob("*") if file.is_file() and "keys" not in file.parts)
-
-
 async def test_a_caller_is_found_nowhere(edge: Edge) -> None:
     mine = await owned(edge)
     keys = [(await new_key(edge)).text, (await new_key(edge, "read")).text]
     proof = await proof_of(edge)
     with told() as lines:
         answers = await everything_called(edge, mine, keys, proof)
-    store = edge.services.counter_store
-    assert store
-    places = {
-        "the log": str(lines).encode(),
-        "the answers": answers.encode(),
-        "the database": await dumped(edge),
-        "the shared store": await counted(store),
-        "the files": below(edge.home),
-        "the metrics": await metrics_of(edge.services, edge.keys),
-    }
-    assert all(places.values())
+    places = await all_places(edge, lines, answers)
     assert len(lines) > 500
     for what, ways in canaries(mine, [*keys, SPOILED_KEY], proof).items():
         for place, held in places.items():

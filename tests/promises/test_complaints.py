@@ -12,8 +12,8 @@ from cluster.prompt_reader import Reading
 from edge.domain.complaints import waiting_complaints
 from tests.edge.domain.moderation.forbidden import gravest
 from tests.edge.edges import Clock, Edge, make_edge
-from tests.promises.test_callers import below, counted, dumped
-from tests.sweeping import metrics_of, parts_of
+from tests.promises.searched import all_places
+from tests.sweeping import parts_of
 from tests.told import told
 
 STATEMENT, CONTACT = "xylocanarystatement", "xylocanarycontact@example.org"
@@ -68,17 +68,7 @@ async def test_what_was_said_is_found_nowhere(edge: Edge) -> None:
     url, reference = await drawn_and_refused(edge)
     with told() as lines:
         answers = await everything_said(edge, url, reference)
-    store = edge.services.counter_store
-    assert store
-    places = {
-        "the log": str(lines).encode(),
-        "the answers": answers.encode(),
-        "the database": await dumped(edge),
-        "the shared store": await counted(store),
-        "the files": below(edge.home),
-        "the metrics": await metrics_of(edge.services, edge.keys),
-    }
-    assert all(places.values())
+    places = await all_places(edge, lines, answers)
     for what in (STATEMENT, CONTACT, url.rpartition("/")[2]):
         for place, held in places.items():
             assert what.encode() not in held, f"{what} is in {place}"

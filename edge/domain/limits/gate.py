@@ -65,9 +65,7 @@ class Gate:
         self._clock = clock
         self._budget = Budget(plans.anonymous_budget)
         self._of_plans = {id(plan): _windows(plan.allowance) for plan in plans.plans.values()}
-        self._of_networks = {
-            level: _windows(getattr(plans.networks, level), "network-") for level in plans.networks.__struct_fields__
-        }
+        self._of_networks = {level: _windows(each, "network-") for level, each in plans.networks.levels().items()}
         self._refused: dict[tuple[str, str], Charge] = {}
         self._leases: dict[str, Lease] = {}
         self._following: set[asyncio.Task[None]] = set()

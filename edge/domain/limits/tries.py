@@ -15,7 +15,7 @@ from edge.domain.limits.limiter import Ask, Limiter, Take
 from edge.domain.limits.networks import Network
 from edge.domain.limits.windows import DAY_MS, MINUTE_MS, Window
 from edge.errors import RateLimited
-from policies.schema import Entry, Notices
+from policies.schema import ByNetwork, EntryLimits, NoticeLimits
 
 
 class TryLimit(Struct, frozen=True):
@@ -27,28 +27,28 @@ class TryLimit(Struct, frozen=True):
     refusal: str
 
 
-def made_accounts(entry: Entry) -> TryLimit:
+def made_accounts(entry: ByNetwork[EntryLimits]) -> TryLimit:
     """Each may ask for more than a session may, and counts by itself alone."""
-    most = {level: getattr(entry, level).accounts_per_day for level in entry.__struct_fields__}
+    most = {level: limits.accounts_per_day for level, limits in entry.levels().items()}
     refusal = "as many accounts were made from this network as may be in a day; drawing needs none"
     return TryLimit("accounts-per-day", DAY_MS, most, refusal)
 
 
-def failed_entries(entry: Entry) -> TryLimit:
-    most = {level: getattr(entry, level).failed_tries_per_minute for level in entry.__struct_fields__}
+def failed_entries(entry: ByNetwork[EntryLimits]) -> TryLimit:
+    most = {level: limits.failed_tries_per_minute for level, limits in entry.levels().items()}
     refusal = "too many tries to make an account or to sign in have just failed in this network"
     return TryLimit("failed-entries-per-minute", MINUTE_MS, most, refusal)
 
 
-def taken_reports(notices: Notices) -> TryLimit:
+def taken_reports(notices: ByNetwork[NoticeLimits]) -> TryLimit:
     """A person reads each."""
-    most = {level: getattr(notices, level).reports_per_day for level in notices.__struct_fields__}
+    most = {level: limits.reports_per_day for level, limits in notices.levels().items()}
     refusal = "as many reports came from this network as are taken in a day: one report may name several pictures"
     return TryLimit("reports-per-day", DAY_MS, most, refusal)
 
 
-def taken_appeals(notices: Notices) -> TryLimit:
-    most = {level: getattr(notices, level).appeals_per_day for level in notices.__struct_fields__}
+def taken_appeals(notices: ByNetwork[NoticeLimits]) -> TryLimit:
+    most = {level: limits.appeals_per_day for level, limits in notices.levels().items()}
     refusal = "as many objections came from this network as are taken in a day"
     return TryLimit("appeals-per-day", DAY_MS, most, refusal)
 
